@@ -1,0 +1,57 @@
+# The front door of leaksafe. Everything is made in $(VENV) and target/, when it is first needed.
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+# A build that needs no look when none of these has changed. Python's files are used where they lie.
+SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml $(shell find src -name '*.rs')
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench miri clean ready-to-test
+
+help: ## say what there is (the default)
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
+
+demo: $(VENV)/.built ## an unbounded cache and an LRUCache side by side, on real input
+	@$(PY) -m leaksafe.demo $(ARGS)
+
+test: ready-to-test $(VENV)/.group-lint ## all tests and checks, the free-threaded ones too where there is such a Python
+	@tools/check-rust rustfmt clippy
+	@$(PY) tools/run_checks.py
+
+check: ready-to-test $(VENV)/.group-lint ## the checks that take little time
+	@tools/check-rust rustfmt clippy
+	@$(PY) tools/run_checks.py --quick
+
+bench: $(VENV)/.built $(VENV)/.group-bench ## speed and memory beside the peers, then core alone (ARGS=--help: the options)
+	@$(PY) -m benches $(ARGS)
+	@cargo bench --no-default-features --bench core
+
+miri: ## the tests of core under Miri
+	@cargo +nightly miri --version >/dev/null 2>&1 || { echo "Miri is not there: rustup toolchain install nightly --component miri,rust-src" >&2; exit 1; }
+	@MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --no-default-features --lib --tests
+
+clean: ## remove all that was made
+	rm -rf .venv .venv-t target dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f python/leaksafe/_core*.so
+	find python tests benches tools -name __pycache__ -prune -exec rm -rf {} +
+
+ready-to-test: $(VENV)/.built $(VENV)/.group-test
+
+$(PY):
+	@python=$$(tools/find-python) && "$$python" -m venv --clear $(VENV)
+
+# The pip that an older Python brings knows no dependency groups.
+$(VENV)/.group-%: pyproject.toml | $(PY)
+	@$(PY) -m pip install --quiet 'pip>=25.1'
+	@$(PY) -m pip install --quiet --group $*
+	@touch $@
+
+# maturin refuses to choose between a virtual environment and conda's.
+$(VENV)/.built: $(SOURCES) | $(PY) $(VENV)/.group-build
+	@tools/check-rust
+	@env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(VENV)) $(PY) -m maturin develop --release --extras demo
+	@touch $@

@@ -1,0 +1,257 @@
+"""The contestants: how each is made, filled and asked.
+
+The peers ship no types that could be relied on, so they are `Any` here.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import version
+from time import (
+    thread_time_ns as clock,
+)  # this thread's own time: what else the machine does is not in it
+from typing import Any
+
+from benches.measure import Loop
+
+OURS = "LRUCache"
+
+
+# The loops look alike because each must be one plain loop over locals: a call in between would be
+# measured too.
+def subscript(cache: Any, keys: Any, passes: int) -> int:
+    start = clock()
+    for _ in range(passes):
+        for k in keys:
+            cache[k]
+    return clock() - start
+
+
+def get(cache: Any, keys: Any, passes: int) -> int:
+    start = clock()
+    for _ in range(passes):
+        for k in keys:
+            cache.get(k)
+    return clock() - start
+
+
+def assign(cache: Any, keys: Any, passes: int) -> int:
+    start = clock()
+    for _ in range(passes):
+        for k in keys:
+            cache[k] = k
+    return clock() - start
+
+
+def set_(cache: Any, keys: Any, passes: int) -> int:
+    start = clock()
+    for _ in range(passes):
+        for k in keys:
+            cache.set(k, k)
+    return clock() - start
+
+
+def iterate(cache: Any, keys: Any, passes: int) -> int:
+    start = clock()
+    for _ in range(passes):
+        for _k in cache:
+            pass
+    return clock() - start
+
+
+def construct(cls: Any, keys: Any, passes: int) -> int:
+    start = clock()
+    for _ in range(passes):
+        for _k in keys:
+            cls(128)
+    return clock() - start
+
+
+def construct_dict(cls: Any, keys: Any, passes: int) -> int:
+    start = clock()
+    for _ in range(passes):
+        for _k in keys:
+            cls()
+    return clock() - start
+
+
+def get_with_default(cache: Any, keys: Any, passes: int) -> int:
+    default = object
+    start = clock()
+    for _ in range(passes):
+        for k in keys:
+            cache.get(k, default)
+    return clock() - start
+
+
+def get_or_create(cache: Any, keys: Any, passes: int) -> int:
+    factory = object
+    start = clock()
+    for _ in range(passes):
+        for k in keys:
+            cache.get_or_create(k, factory)
+    return clock() - start
+
+
+def setdefault_with(cache: Any, keys: Any, passes: int) -> int:
+    factory = object
+    start = clock()
+    for _ in range(passes):
+        for k in keys:
+            cache.setdefault_with(k, factory)
+    return clock() - start
+
+
+def get_with(cache: Any, keys: Any, passes: int) -> int:
+    factory = object
+    start = clock()
+    for _ in range(passes):
+        for k in keys:
+            cache.get_with(k, factory)
+    return clock() - start
+
+
+def fill_by_subscript(cache: Any, items: Iterable[tuple[Any, Any]]) -> None:
+    for k, v in items:
+        cache[k] = v
+
+
+def fill_by_set(cache: Any, items: Iterable[tuple[Any, Any]]) -> None:
+    for k, v in items:
+        cache.set(k, v)
+
+
+def holds_by_in(cache: Any, key: Any) -> bool:
+    return key in cache
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    name: str
+    version: str
+    cls: Any
+    make: Callable[[int], Any]
+    loops: dict[str, Loop]
+    fill: Callable[[Any, Iterable[tuple[Any, Any]]], None] = fill_by_subscript
+    holds: Callable[[Any, Any], bool] = holds_by_in
+
+
+# What each operation of `mapping.OPERATIONS` is for something with the interface of a mapping.
+MAPPING: dict[str, Loop] = {
+    "hit": subscript,
+    "get": get,
+    "miss": get,
+    "replace": assign,
+    "evict": assign,
+    "iterate": iterate,
+    "construct": construct,
+}
+
+
+def _dict() -> Peer:
+    loops = {**MAPPING, "construct": construct_dict, "get_or_create": get_with_default}
+    del loops["evict"]
+    return Peer("dict", "", dict, lambda maxsize: {}, loops)
+
+
+def _ours() -> Peer:
+    leaksafe = import_module("leaksafe")
+    cls = leaksafe.LRUCache
+    return Peer(OURS, leaksafe.__version__, cls, cls, {**MAPPING, "get_or_create": get_or_create})
+
+
+def _cachebox() -> Peer:
+    cls = import_module("cachebox").LRUCache
+    return Peer(
+        "cachebox", version("cachebox"), cls, cls, {**MAPPING, "get_or_create": setdefault_with}
+    )
+
+
+def _lru_dict() -> Peer:
+    cls = import_module("lru").LRU
+    loops = dict(MAPPING)
+    del loops["iterate"]  # it has lists of its keys, no iterator
+    return Peer("lru-dict", version("lru-dict"), cls, cls, loops)
+
+
+def _cachetools() -> Peer:
+    cls = import_module("cachetools").LRUCache
+    return Peer("cachetools", version("cachetools"), cls, cls, MAPPING)
+
+
+def _moka() -> Peer:
+    cls = import_module("moka_py").Moka
+    loops: dict[str, Loop] = {
+        "hit": get,
+        "get": get,
+        "miss": get,
+        "replace": set_,
+        "evict": set_,
+        "construct": construct,
+        "get_or_create": get_with,
+    }
+    return Peer(
+        "moka-py",
+        version("moka-py"),
+        cls,
+        lambda maxsize: cls(maxsize, policy="lru"),
+        loops,
+        fill_by_set,
+        lambda cache, key: cache.get(key) is not None,
+    )
+
+
+def _theine() -> Peer:
+    cls = import_module("theine").Cache
+    # Not constructed in a loop: each one starts a task that stays.
+    loops: dict[str, Loop] = {"hit": get, "get": get, "miss": get, "replace": set_, "evict": set_}
+    return Peer(
+        "theine",
+        version("theine"),
+        cls,
+        cls,
+        loops,
+        fill_by_set,
+        lambda cache, key: bool(cache.get(key)[1]),
+    )
+
+
+class _Remembered:
+    """`functools.lru_cache`, filled like a cache: its function returns what it is told to."""
+
+    def __init__(self, maxsize: int) -> None:
+        self.value: Any = None
+        self.ask = lru_cache(maxsize)(lambda key: self.value)
+
+    def set(self, key: Any, value: Any) -> None:
+        self.value = value
+        self.ask(key)
+
+
+def _functools() -> Peer:
+    return Peer("functools", "", _Remembered, _Remembered, {}, fill_by_set)
+
+
+LOADERS: dict[str, Callable[[], Peer]] = {
+    OURS: _ours,
+    "dict": _dict,
+    "cachebox": _cachebox,
+    "lru-dict": _lru_dict,
+    "cachetools": _cachetools,
+    "moka-py": _moka,
+    "theine": _theine,
+    "functools": _functools,
+}
+
+
+def load() -> tuple[dict[str, Peer], list[str]]:
+    """Those that import here, and a line on each that doesn't."""
+    peers: dict[str, Peer] = {}
+    missing: list[str] = []
+    for name, loader in LOADERS.items():
+        try:
+            peers[name] = loader()
+        except ImportError as error:
+            missing.append(f"{name} ({error})")
+    return peers, missing

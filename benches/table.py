@@ -1,0 +1,111 @@
+"""What was measured, as text: aligned columns, one verdict a row."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benches.measure import Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    limit: float
+
+    def met(self, value: float) -> bool:
+        return value <= self.limit
+
+    def __str__(self) -> str:
+        return f"≤ {self.limit:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    workload: str
+    against: str
+    unit: str
+    ours: Spread | None
+    peers: dict[str, Spread]
+    target: Target | None
+
+    @property
+    def verdict(self) -> str:
+        if self.target is None:
+            return ""
+        if self.ours is None:
+            return "-"
+        return "met" if self.target.met(self.ours.mid) else "missed"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    name: str
+    title: str
+    how: str
+    rows: list[Row]
+    notes: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        rows = [{**asdict(row), "verdict": row.verdict} for row in self.rows]
+        return {**asdict(self), "rows": rows}
+
+
+STANDARD = ("dict", "functools")
+INSTALLED = ("cachebox", "lru-dict", "cachetools", "moka-py", "theine")
+
+
+def render(section: Section) -> str:
+    standard = [peer for peer in STANDARD if any(peer in row.peers for row in section.rows)]
+    columns = [*standard, *INSTALLED]  # a column of gaps shows an installable peer that is missing
+    heads = ["workload", "1.00 is", "leaksafe", "quartiles", "target", "verdict", *columns]
+    lines = [heads]
+    for row in section.rows:
+        ours = row.ours
+        lines.append(
+            [
+                row.workload,
+                row.unit or "-",
+                f"{ours.mid:.2f}" if ours else "-",
+                f"{ours.low:.2f} to {ours.high:.2f}" if ours else "-",
+                str(row.target or ""),
+                row.verdict,
+                *(f"{row.peers[peer].mid:.2f}" if peer in row.peers else "-" for peer in columns),
+            ]
+        )
+    return "\n".join(
+        [
+            f"{section.name}: {section.title}",
+            f"  {section.how}",
+            *("  " + line for line in _aligned(lines)),
+            *(f"  note: {note}" for note in section.notes),
+        ]
+    )
+
+
+def summary(sections: Sequence[Section]) -> str:
+    """For each target, in how many of its rows it is met, and the worst of them."""
+    lines = [["target", "", "met in", "worst", "where"]]
+    for section in sections:
+        for against in dict.fromkeys(row.against for row in section.rows if row.target):
+            rows = [row for row in section.rows if row.against == against and row.target]
+            measured = sorted(
+                ((row.ours.mid, row) for row in rows if row.ours), key=lambda pair: pair[0]
+            )
+            met = sum(row.verdict == "met" for row in rows)
+            lines.append(
+                [
+                    f"{section.title} / {against}" if against else section.title,
+                    str(rows[0].target),
+                    f"{met} of {len(rows)}",
+                    f"{measured[-1][0]:.2f}" if measured else "-",
+                    measured[-1][1].workload if measured else "-",
+                ]
+            )
+    return "\n".join(_aligned(lines)) if len(lines) > 1 else "no targets in what was measured"
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]

@@ -1,0 +1,122 @@
+//! Finding a key by Python's equality, without running Python code under the lock.
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use super::equality::{self, Verdict};
+use super::guard::Guarded;
+use crate::core::{Cache, Slot};
+
+/// How often the candidates of one lookup may turn out to have changed while they were compared. A thread that
+/// inserts keys with the same hash causes one each time it wins the race; only an `__eq__` that changes the structure
+/// at every comparison gets this far.
+const RESTARTS: u32 = 100;
+
+/// The keys already asked about, kept alive so that none of them can be taken for another at the same address.
+#[derive(Default)]
+struct Asked {
+    different: Vec<Py<PyAny>>,
+    same: Option<Py<PyAny>>,
+}
+
+impl Asked {
+    fn verdict(&self, candidate: &Py<PyAny>) -> Option<Verdict> {
+        if self.same.as_ref().is_some_and(|key| key.is(candidate)) {
+            Some(Verdict::Same)
+        } else if self.different.iter().any(|key| key.is(candidate)) {
+            Some(Verdict::Different)
+        } else {
+            None
+        }
+    }
+}
+
+/// Finds `key` in the `table` of the guarded data and runs `section`, in the same guarded section, with its slot or
+/// with `None`.
+///
+/// Identity and exact builtin types are compared under the lock. Any other comparison is made with the lock
+/// released: the candidates are taken, compared, and looked for again; where the structure gained a candidate
+/// meanwhile, that one is compared too.
+///
+/// # Errors
+/// What `__eq__` raises; `RuntimeError` when the candidates change at every comparison. `section` has not run then.
+#[inline]
+pub fn locate<S, V, R>(
+    guarded: &Guarded<S>,
+    key: &Bound<'_, PyAny>,
+    hash: u64,
+    table: impl Fn(&S) -> &Cache<Py<PyAny>, V>,
+    section: impl FnOnce(&mut S, Option<Slot>) -> R,
+) -> PyResult<R> {
+    let attempt = guarded.with(key.py(), |data| {
+        let mut unsure = false;
+        let found = table(data).find(hash, |candidate| {
+            let verdict = equality::compare(candidate, key);
+            unsure |= verdict == Verdict::Unsure;
+            verdict == Verdict::Same
+        });
+        if found.is_some() || !unsure {
+            Ok(section(data, found))
+        } else {
+            Err(section)
+        }
+    });
+    match attempt {
+        Ok(result) => Ok(result),
+        Err(section) => locate_with_python(guarded, key, hash, table, section),
+    }
+}
+
+#[cold]
+fn locate_with_python<S, V, R>(
+    guarded: &Guarded<S>,
+    key: &Bound<'_, PyAny>,
+    hash: u64,
+    table: impl Fn(&S) -> &Cache<Py<PyAny>, V>,
+    section: impl FnOnce(&mut S, Option<Slot>) -> R,
+) -> PyResult<R> {
+    let py = key.py();
+    let mut section = Some(section);
+    let mut asked = Asked::default();
+    for _ in 0..RESTARTS {
+        let mut unknown = Vec::new();
+        let result = guarded.with(py, |data| {
+            let mut unsure = false;
+            let found = table(data).find(hash, |candidate| {
+                let verdict = asked
+                    .verdict(candidate)
+                    .unwrap_or_else(|| equality::compare(candidate, key));
+                unsure |= verdict == Verdict::Unsure;
+                verdict == Verdict::Same
+            });
+            if found.is_none() && unsure {
+                unknown.extend(
+                    table(data)
+                        .candidates(hash)
+                        .filter(|candidate| {
+                            asked.verdict(candidate).is_none()
+                                && equality::compare(candidate, key) == Verdict::Unsure
+                        })
+                        .map(|candidate| candidate.clone_ref(py)),
+                );
+                return None;
+            }
+            section.take().map(|section| section(data, found))
+        });
+        if let Some(result) = result {
+            return Ok(result);
+        }
+        for candidate in unknown {
+            if equality::equal(candidate.bind(py), key)? {
+                asked.same = Some(candidate);
+                break;
+            }
+            asked.different.push(candidate);
+        }
+    }
+    Err(PyRuntimeError::new_err(format!(
+        "the keys with the hash of this {} changed at each of {RESTARTS} comparisons; does its __eq__, or theirs, \
+         change the cache?",
+        key.get_type().name()?
+    )))
+}

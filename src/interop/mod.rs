@@ -1,0 +1,13 @@
+//! How Rust talks to CPython. All of the crate's `unsafe` is here, each block with the reason why it is sound.
+
+pub mod equality;
+pub mod flight;
+pub mod gc;
+pub mod guard;
+pub mod hooks;
+pub mod hot;
+pub mod logging;
+pub mod lookup;
+pub mod release;
+pub mod repr;
+pub mod trace;

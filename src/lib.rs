@@ -1,0 +1,53 @@
+//! `leaksafe._core`: data structures for Python that cannot leak.
+//!
+//! [`core`] holds the structures, `interop` is how they talk to CPython, `types` is what Python sees.
+
+pub mod core;
+#[cfg(feature = "python")]
+mod interop;
+#[cfg(feature = "python")]
+mod types;
+
+#[cfg(feature = "python")]
+#[pyo3::pymodule(name = "_core", gil_used = false)]
+mod python {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::types::iterator::CacheIterator;
+    #[pymodule_export]
+    use crate::types::lru_cache::{LruCache, rebuild};
+    #[pymodule_export]
+    use crate::types::views::{ItemsView, KeysView, ValuesView};
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals, reason = "a dunder")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+    #[pymodule_export]
+    const TRACEMALLOC_DOMAIN: u32 = crate::interop::trace::DOMAIN;
+
+    /// Lets log records of this level of `logging`, and graver ones, pass from now on.
+    #[pyfunction]
+    #[pyo3(signature = (level, /))]
+    fn _set_log_level(level: i64) {
+        crate::interop::logging::set_level(level);
+    }
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        crate::interop::logging::install(py)?;
+        crate::interop::hot::install::<LruCache>(py)?;
+        let abc = py.import("collections.abc")?;
+        for (name, class) in [
+            ("MutableMapping", py.get_type::<LruCache>()),
+            ("KeysView", py.get_type::<KeysView>()),
+            ("ValuesView", py.get_type::<ValuesView>()),
+            ("ItemsView", py.get_type::<ItemsView>()),
+            ("Iterator", py.get_type::<CacheIterator>()),
+        ] {
+            abc.getattr(name)?.call_method1("register", (class,))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,8 @@
+//! One file for each type that Python sees.
+
+pub mod arguments;
+pub mod iterator;
+pub mod lru_cache;
+pub mod stats;
+pub mod views;
+pub mod weigher;

@@ -1,0 +1,80 @@
+//! What a cache counts.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+/// Why an entry left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    Size,
+    Replaced,
+    Explicit,
+    Cleared,
+}
+
+impl Cause {
+    /// The name that `on_remove` gets.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Replaced => "replaced",
+            Self::Explicit => "explicit",
+            Self::Cleared => "cleared",
+        }
+    }
+}
+
+/// Counts since the cache was made.
+#[derive(Clone, Copy, Default)]
+pub struct Counters {
+    pub hits: u64,
+    pub misses: u64,
+    pub insertions: u64,
+    pub size: u64,
+    pub replaced: u64,
+    pub explicit: u64,
+    pub cleared: u64,
+}
+
+impl Counters {
+    /// Counts what left.
+    pub fn removed(&mut self, cause: Cause, count: usize) {
+        let counter = match cause {
+            Cause::Size => &mut self.size,
+            Cause::Replaced => &mut self.replaced,
+            Cause::Explicit => &mut self.explicit,
+            Cause::Cleared => &mut self.cleared,
+        };
+        *counter += count as u64;
+    }
+
+    /// The named tuple that Python sees.
+    ///
+    /// # Errors
+    /// When the classes can't be imported.
+    pub fn to_python<'py>(
+        self,
+        py: Python<'py>,
+        currsize: u64,
+        maxsize: Option<u64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        static STATS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static REMOVALS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let removals = REMOVALS.import(py, "leaksafe._stats", "Removals")?.call1((
+            self.size,
+            self.replaced,
+            self.explicit,
+            0,
+            self.cleared,
+            0,
+        ))?;
+        STATS.import(py, "leaksafe._stats", "CacheStats")?.call1((
+            self.hits,
+            self.misses,
+            self.insertions,
+            removals,
+            currsize,
+            maxsize,
+        ))
+    }
+}

@@ -1,0 +1,838 @@
+"""G9: a million of every operation leaves references, blocks and resident memory where they were.
+
+Each case runs one operation in a process of its own: a warm-up, then a measured run of a million
+rounds (100 000 for the operations marked SLOW, which handle whole caches or raise). After it
+- the references to every key, value and callable involved are exactly what they were,
+- sys.getallocatedblocks() is within 100 of what it was: a leak of one block a round is a million,
+- resident memory is within 2 MiB: 8 bytes leaked a round would be 8 MB.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import sys
+import tracemalloc
+import weakref
+from collections.abc import Callable
+from itertools import repeat
+from typing import Any
+
+from isolated import each, isolated, resident
+from leaksafe import LRUCache
+
+Cache = LRUCache[Any, Any]
+Round = Callable[[], object]
+
+MILLION = 1_000_000
+FEWER = 100_000
+BLOCKS = 100
+MEMORY = 2 * 2**20
+
+
+class Key:
+    """A key whose hash and comparison are Python code."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self.number == other.number
+
+
+class Sub(LRUCache[Any, Any]):
+    def __missing__(self, key: Any) -> Any:
+        return VALUE
+
+
+class Failure(Exception):
+    pass
+
+
+class Raising:
+    def __init__(self, at: str) -> None:
+        self.at = at
+
+    def __hash__(self) -> int:
+        if self.at == "hash":
+            raise Failure
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        if self.at == "eq":
+            raise Failure
+        return self is other
+
+    def __repr__(self) -> str:
+        raise Failure
+
+
+def fails(*args: object) -> Any:
+    raise Failure
+
+
+def weigh(value: object) -> int:
+    return 1
+
+
+def weigh_both(key: object, value: object) -> int:
+    return 1
+
+
+def forget(key: object, value: object, cause: str) -> None:
+    pass
+
+
+def make() -> object:
+    return VALUE
+
+
+VALUE = [1]
+OTHER = [2]
+KEYS: list[Any] = [Key(0), ("key", 1), "key-2", 10**20, 3.5, Key(5), (Key(6), 1), object()]
+HIT = KEYS[1]
+ABSENT: Any = Key(100)
+CALLABLES = [weigh, weigh_both, forget, fails, make]
+WATCHED: list[Any] = [*KEYS, ABSENT, VALUE, OTHER, *CALLABLES, LRUCache, Sub, Failure]
+
+
+def filled(size: int | None = 8, *args: Any, kind: type[Cache] = LRUCache, **more: Any) -> Cache:
+    cache = kind(size, *args, **more)
+    for key in KEYS:
+        cache[key] = VALUE
+    return cache
+
+
+def quietly(operation: Round, *kinds: type[BaseException]) -> Round:
+    """The operation, which must fail with one of these."""
+
+    def run() -> None:
+        try:
+            operation()
+        except kinds:
+            return
+        raise AssertionError("it didn't fail")
+
+    return run
+
+
+def alternating(*operations: Round) -> Round:
+    def run() -> None:
+        for operation in operations:
+            operation()
+
+    return run
+
+
+def hit() -> Round:
+    cache = filled()
+    return lambda: cache[HIT]
+
+
+def hit_python_key() -> Round:
+    cache, key = filled(), Key(5)
+    return lambda: cache[key]
+
+
+def get_hit() -> Round:
+    cache = filled()
+    return lambda: cache.get(HIT)
+
+
+def get_miss() -> Round:
+    cache = filled()
+    return lambda: cache.get(ABSENT, OTHER)
+
+
+def miss() -> Round:
+    cache = filled()
+    return quietly(lambda: cache[ABSENT], KeyError)
+
+
+def missing() -> Round:
+    cache = filled(kind=Sub)
+    return lambda: cache[ABSENT]
+
+
+def contains() -> Round:
+    cache = filled()
+    return lambda: (HIT in cache, ABSENT in cache)
+
+
+def peek() -> Round:
+    cache = filled()
+    return lambda: (cache.peek(HIT), cache.peek(ABSENT, OTHER))
+
+
+def set_new_and_delete() -> Round:
+    cache = filled(9)
+
+    def run() -> None:
+        cache[ABSENT] = VALUE
+        del cache[ABSENT]
+
+    return run
+
+
+def replace() -> Round:
+    cache = filled()
+
+    def run() -> None:
+        cache[HIT] = VALUE
+        cache[HIT] = OTHER
+
+    return run
+
+
+def evict() -> Round:
+    cache = filled(4)
+    numbers = iter(range(10**9))
+
+    def run() -> None:
+        cache[next(numbers)] = VALUE
+
+    return run
+
+
+def evict_python_key() -> Round:
+    cache = filled(4)
+
+    def run() -> None:
+        cache[Key(1000)] = VALUE
+        cache[Key(1001)] = [1]
+
+    return run
+
+
+def evict_fresh() -> Round:
+    """Without a bound in sight for a while: the table grows and shrinks."""
+    cache = filled(4)
+    numbers = iter(range(10**9))
+
+    def run() -> None:
+        cache[str(next(numbers))] = object()
+
+    return run
+
+
+def delete_miss() -> Round:
+    cache = filled()
+    return quietly(lambda: cache.__delitem__(ABSENT), KeyError)
+
+
+def pop() -> Round:
+    cache = filled()
+
+    def run() -> None:
+        cache[ABSENT] = cache.pop(HIT)
+        cache[HIT] = cache.pop(ABSENT)
+
+    return run
+
+
+def pop_default() -> Round:
+    cache = filled()
+    return lambda: cache.pop(ABSENT, OTHER)
+
+
+def pop_miss() -> Round:
+    cache = filled()
+    return quietly(lambda: cache.pop(ABSENT), KeyError)
+
+
+def popitem() -> Round:
+    """lru-dict leaks one reference each."""
+    cache = filled()
+
+    def run() -> None:
+        key, value = cache.popitem()
+        cache[key] = value
+
+    return run
+
+
+def popitem_empty() -> Round:
+    cache: Cache = LRUCache(4)
+    return quietly(cache.popitem, KeyError)
+
+
+def setdefault() -> Round:
+    cache = filled(9)
+
+    def run() -> None:
+        cache.setdefault(HIT, OTHER)
+        cache.setdefault(ABSENT, OTHER)
+        cache.pop(ABSENT)
+
+    return run
+
+
+def get_or_create_hit() -> Round:
+    cache = filled()
+    return lambda: cache.get_or_create(HIT, fails)
+
+
+def get_or_create_miss() -> Round:
+    cache = filled(9)
+
+    def run() -> None:
+        cache.get_or_create(ABSENT, make)
+        cache.pop(ABSENT)
+
+    return run
+
+
+def get_or_create_error() -> Round:
+    cache = filled()
+    return quietly(lambda: cache.get_or_create(ABSENT, fails), Failure)
+
+
+def get_or_create_error_fresh_keys() -> Round:
+    """cachebox: 2 000 locks kept at maxsize 8."""
+    cache = filled()
+    numbers = iter(range(10**9))
+    return quietly(lambda: cache.get_or_create(next(numbers), fails), Failure)
+
+
+def get_or_create_own_key() -> Round:
+    cache = filled(9)
+
+    def run() -> None:
+        cache.get_or_create(ABSENT, lambda: cache.get_or_create(ABSENT, make))
+        cache.pop(ABSENT, None)
+
+    return run
+
+
+def get_or_create_too_heavy() -> Round:
+    cache: Cache = LRUCache(4, lambda value: 5)
+    return lambda: cache.get_or_create(ABSENT, make)
+
+
+def iterate() -> Round:
+    cache = filled()
+    return lambda: [None for _ in cache]
+
+
+def iterate_views() -> Round:
+    cache = filled()
+
+    def run() -> None:
+        for _ in cache.keys():
+            pass
+        for _ in cache.values():
+            pass
+        for _, _ in cache.items():
+            pass
+
+    return run
+
+
+def iterate_reversed() -> Round:
+    cache = filled()
+
+    def run() -> None:
+        for _ in reversed(cache):
+            pass
+        for _, _ in reversed(cache.items()):
+            pass
+
+    return run
+
+
+def iterate_half() -> Round:
+    cache = filled()
+
+    def run() -> None:
+        walk, pairs = iter(cache), iter(cache.items())
+        next(walk)
+        next(pairs)
+
+    return run
+
+
+def iterate_changed() -> Round:
+    cache = filled()
+
+    def run() -> None:
+        walk = iter(cache.items())
+        next(walk)
+        cache[next(iter(cache))] = cache.popitem()[1]
+        list(walk)
+
+    return quietly(run, RuntimeError)
+
+
+def views() -> Round:
+    cache = filled()
+    return lambda: (len(cache.keys()), len(cache.values()), cache.items().mapping is cache)
+
+
+def views_in() -> Round:
+    cache = filled()
+    return lambda: (HIT in cache.keys(), VALUE in cache.values(), (HIT, VALUE) in cache.items())
+
+
+def views_set_operations() -> Round:
+    cache: Cache = LRUCache(4)
+    cache["a"], cache["b"] = 1, 2
+
+    def run() -> None:
+        cache.keys() & {"a"}
+        cache.keys() | {"c"}
+        cache.keys() - {"b"}
+        cache.items() ^ {("a", 1)}
+        cache.keys() == {"a", "b"}  # noqa: B015
+
+    return run
+
+
+def equal() -> Round:
+    one, two, other = filled(), filled(), dict.fromkeys(KEYS, VALUE)
+    return lambda: (one == two, one == other, other == one, one != {})
+
+
+def equal_error() -> Round:
+    one, two = filled(), filled()
+    two[HIT] = Raising("eq")
+    return quietly(lambda: one == two, Failure)
+
+
+def copies() -> Round:
+    cache = filled(8, weigh, on_remove=forget)
+    return lambda: (cache.copy(), copy.copy(cache))
+
+
+def copies_of_a_subclass() -> Round:
+    cache = filled(kind=Sub)
+    cache.attribute = VALUE  # type: ignore[attr-defined]
+    return lambda: (cache.copy(), copy.copy(cache))
+
+
+def deep_copies() -> Round:
+    cache: Cache = LRUCache(4)
+    cache["a"], cache["b"] = [1], cache
+    return lambda: copy.deepcopy(cache)
+
+
+def pickles() -> Round:
+    cache: Cache = LRUCache(4, on_remove=forget)
+    cache["a"], cache["b"] = [1], cache
+    return lambda: pickle.loads(pickle.dumps(cache))
+
+
+def pickle_error() -> Round:
+    cache: Cache = LRUCache(4)
+    cache["a"] = lambda: None
+    return quietly(lambda: pickle.dumps(cache), pickle.PicklingError, AttributeError)
+
+
+def representation() -> Round:
+    cache: Cache = LRUCache(4)
+    cache["a"], cache["b"] = 1, cache
+    return lambda: (repr(cache), repr(cache.items()))
+
+
+def representation_error() -> Round:
+    cache: Cache = LRUCache(4)
+    cache["a"] = Raising("repr")
+    return quietly(lambda: repr(cache), Failure)
+
+
+def update() -> Round:
+    cache, other = filled(4), filled(4)
+    pairs = [(key, OTHER) for key in KEYS]
+    mapping = dict.fromkeys(KEYS, VALUE)
+
+    def run() -> None:
+        cache.update(pairs)
+        cache.update(mapping)
+        cache.update(other)
+        cache.update(a=VALUE)
+
+    return run
+
+
+def update_error() -> Round:
+    cache = filled(4)
+    broken = [(HIT, VALUE), (1, 2, 3)]
+    return quietly(lambda: cache.update(broken), ValueError)
+
+
+def union() -> Round:
+    cache, mapping = filled(4), dict.fromkeys(KEYS, VALUE)
+
+    def run() -> None:
+        nonlocal cache
+        cache | mapping
+        mapping | cache
+        cache |= mapping
+
+    return run
+
+
+def clear() -> Round:
+    cache: Cache = LRUCache(8)
+
+    def run() -> None:
+        cache[HIT] = VALUE
+        cache["other"] = VALUE
+        cache.clear()
+
+    return run
+
+
+def resize() -> Round:
+    cache = filled()
+
+    def run() -> None:
+        cache[HIT] = VALUE
+        cache["other"] = VALUE
+        cache.resize(1)
+        cache.resize(8)
+
+    return run
+
+
+def resize_error() -> Round:
+    cache = filled()
+    return quietly(lambda: cache.resize(-1), ValueError)
+
+
+def make_and_close() -> Round:
+    def run() -> None:
+        with LRUCache[Any, Any](4, weigh, on_remove=forget) as cache:
+            cache[HIT] = VALUE
+
+    return run
+
+
+def make_and_drop() -> Round:
+    def run() -> None:
+        cache = Sub(4, weigh_both, on_remove=forget)
+        cache[HIT] = VALUE
+        cache.attribute = VALUE  # type: ignore[attr-defined]
+
+    return run
+
+
+def make_and_collect() -> Round:
+    def run() -> None:
+        cache: Cache = LRUCache(4, weigh_both, on_remove=forget)
+        cache[HIT] = cache
+        cache[VALUE[0]] = iter(cache)
+
+    return run
+
+
+def make_error() -> Round:
+    return alternating(
+        quietly(lambda: LRUCache(-1, weigh), ValueError),
+        quietly(lambda: LRUCache(1.5, weigh), TypeError),  # type: ignore[arg-type]
+        quietly(lambda: LRUCache(1, 5), TypeError),  # type: ignore[arg-type]
+        quietly(lambda: LRUCache(1, weigh, on_remove=5), TypeError),  # type: ignore[arg-type]
+    )
+
+
+def without_init() -> Round:
+    def run() -> None:
+        cache: Cache = LRUCache.__new__(LRUCache)
+        cache[HIT] = VALUE
+
+    return quietly(run, RuntimeError)
+
+
+def closed() -> Round:
+    cache: Cache = LRUCache(4)
+    cache.close()
+    return quietly(lambda: cache.__setitem__(HIT, VALUE), RuntimeError)
+
+
+def callback() -> Round:
+    cache = filled(4, on_remove=forget)
+
+    def run() -> None:
+        for key in KEYS:
+            cache[key] = VALUE
+
+    return run
+
+
+def callback_error() -> Round:
+    cache = filled(4)
+    cache = LRUCache(1, on_remove=fails)
+    sys.unraisablehook = lambda args: None
+
+    def run() -> None:
+        cache[HIT] = VALUE
+        cache[ABSENT] = OTHER
+
+    return run
+
+
+def weigher() -> Round:
+    cache = filled(4, weigh)
+
+    def run() -> None:
+        cache[HIT] = VALUE
+        cache["new"] = VALUE
+
+    return run
+
+
+def weigher_of_both() -> Round:
+    cache = filled(4, weigh_both)
+
+    def run() -> None:
+        cache[HIT] = VALUE
+        cache["new"] = VALUE
+
+    return run
+
+
+def weigher_error() -> Round:
+    cache: Cache = LRUCache(4, fails)
+    return quietly(lambda: cache.__setitem__(HIT, VALUE), Failure)
+
+
+def weigher_nonsense() -> Round:
+    cache: Cache = LRUCache(4, lambda value: -1)
+    other: Cache = LRUCache(4, lambda value: 1.5)  # type: ignore[arg-type, return-value]
+    third: Cache = LRUCache(4, lambda value: 2**70)
+    return alternating(
+        quietly(lambda: cache.__setitem__(HIT, VALUE), ValueError),
+        quietly(lambda: other.__setitem__(HIT, VALUE), TypeError),
+        quietly(lambda: third.__setitem__(HIT, VALUE), OverflowError),
+    )
+
+
+def too_heavy() -> Round:
+    cache: Cache = LRUCache(4, lambda value: 5)
+    return quietly(lambda: cache.__setitem__(HIT, VALUE), ValueError)
+
+
+def kept_nothing() -> Round:
+    cache: Cache = LRUCache(0)
+    return lambda: cache.__setitem__(HIT, VALUE)
+
+
+def hash_error() -> Round:
+    cache, key = filled(), Raising("hash")
+    return alternating(
+        quietly(lambda: cache[key], Failure),
+        quietly(lambda: cache.__setitem__(key, VALUE), Failure),
+    )
+
+
+def eq_error() -> Round:
+    cache, key = filled(), Raising("eq")
+    return alternating(
+        quietly(lambda: cache[key], Failure),
+        quietly(lambda: cache.__setitem__(key, VALUE), Failure),
+        quietly(lambda: cache.get_or_create(key, make), Failure),
+        quietly(lambda: cache.pop(key, None), Failure),
+    )
+
+
+def unhashable() -> Round:
+    cache = filled()
+    return alternating(
+        quietly(lambda: cache[[]], TypeError),
+        quietly(lambda: cache.__setitem__(({},), VALUE), TypeError),
+    )
+
+
+def wrong_arguments() -> Round:
+    cache: Any = filled()
+    return alternating(
+        quietly(lambda: cache.get(), TypeError),
+        quietly(lambda: cache.get(1, 2, 3), TypeError),
+        quietly(lambda: cache.update(5), TypeError),
+        quietly(lambda: cache | 5, TypeError),
+        quietly(lambda: hash(cache), TypeError),
+    )
+
+
+def restarts() -> Round:
+    """An __eq__ that changes its slot each time, to the RuntimeError."""
+    cache: Cache = LRUCache(1)
+
+    class Restless:
+        inside = False
+
+        def __hash__(self) -> int:
+            return 7
+
+        def __eq__(self, other: object) -> bool:
+            if not Restless.inside:
+                Restless.inside = True
+                cache.clear()
+                cache[Restless()] = VALUE
+                Restless.inside = False
+            return False
+
+    cache[Restless()] = VALUE
+    return quietly(lambda: cache.get(Restless()), RuntimeError)
+
+
+def inspection() -> Round:
+    cache = filled()
+    return lambda: (cache.stats(), cache.maxsize, cache.currsize, cache.closed, len(cache))
+
+
+def weak_references() -> Round:
+    cache = filled()
+
+    def run() -> None:
+        weakref.ref(cache, lambda _: None)
+
+    return run
+
+
+def traced() -> Round:
+    """Growth told to tracemalloc is taken back."""
+    tracemalloc.start()
+
+    def run() -> None:
+        cache: Cache = LRUCache(None)
+        for number in range(20):
+            cache[number] = VALUE
+
+    return run
+
+
+def big_and_small() -> Round:
+    """A table that grows to 10 000 entries and is emptied, a hundred times."""
+    cache: Cache = LRUCache(None)
+
+    def run() -> None:
+        for number in range(10_000):
+            cache[number] = VALUE
+        cache.clear()
+
+    return run
+
+
+def generic_alias() -> Round:
+    return lambda: LRUCache[int, str]
+
+
+FAST = (
+    hit,
+    hit_python_key,
+    get_hit,
+    get_miss,
+    miss,
+    missing,
+    contains,
+    peek,
+    set_new_and_delete,
+    replace,
+    evict,
+    evict_python_key,
+    evict_fresh,
+    pop,
+    pop_default,
+    popitem,
+    setdefault,
+    get_or_create_hit,
+    get_or_create_miss,
+    iterate,
+    iterate_half,
+    views,
+    clear,
+    resize,
+    weigher,
+    kept_nothing,
+    inspection,
+)
+SLOW = (
+    delete_miss,
+    pop_miss,
+    popitem_empty,
+    get_or_create_error,
+    get_or_create_error_fresh_keys,
+    get_or_create_own_key,
+    get_or_create_too_heavy,
+    iterate_views,
+    iterate_reversed,
+    iterate_changed,
+    views_in,
+    views_set_operations,
+    equal,
+    equal_error,
+    copies,
+    copies_of_a_subclass,
+    representation,
+    representation_error,
+    update,
+    update_error,
+    union,
+    resize_error,
+    make_and_close,
+    make_and_drop,
+    make_and_collect,
+    make_error,
+    without_init,
+    closed,
+    callback,
+    callback_error,
+    weigher_of_both,
+    weigher_error,
+    weigher_nonsense,
+    too_heavy,
+    hash_error,
+    eq_error,
+    unhashable,
+    wrong_arguments,
+    weak_references,
+    traced,
+    generic_alias,
+)
+# milliseconds, or tens of microseconds, each
+RARE = {deep_copies: 20_000, pickles: 20_000, pickle_error: 20_000, restarts: 2_000, big_and_small: 100}
+
+ROUNDS: dict[Callable[[], Round], int] = {
+    **dict.fromkeys(FAST, MILLION),
+    **dict.fromkeys(SLOW, FEWER),
+    **RARE,
+}
+OPERATIONS = {operation.__name__: operation for operation in ROUNDS}
+
+
+def measure() -> tuple[list[int], int, int]:
+    for _ in range(3):
+        gc.collect()
+    counts = [sys.getrefcount(one) for one in WATCHED]
+    return counts, sys.getallocatedblocks(), resident()
+
+
+@each("operation", OPERATIONS)
+@isolated(malloc="default", limit=60)
+def test_a_million_of(operation: str) -> None:
+    one = OPERATIONS[operation]()
+    rounds = ROUNDS[OPERATIONS[operation]]
+
+    def run(times: int) -> None:
+        for _ in repeat(None, times):
+            one()
+
+    # twice around: the first measurement itself needs memory of its own
+    for _ in range(2):
+        run(max(rounds // 20, 50))
+        measure()
+    counts, blocks, memory = measure()
+    run(rounds)
+    counts_after, blocks_after, memory_after = measure()
+    changed = [
+        f"{one!r}: {after - before:+}"
+        for one, before, after in zip(WATCHED, counts, counts_after, strict=True)
+        if after != before
+    ]
+    assert not changed, f"references: {changed}"
+    assert abs(blocks_after - blocks) <= BLOCKS, f"blocks: {blocks_after - blocks:+}"
+    assert memory_after - memory <= MEMORY, f"resident: {memory_after - memory:+}"

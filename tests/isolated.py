@@ -1,0 +1,226 @@
+"""Runs code in a fresh interpreter under a time limit, and says how it ended.
+
+A test marked ``@isolated()`` is run by a child process, so that a crash, a hang or a leak in one
+case can't hide another. The child imports neither pytest nor its assertion rewriting: asserts that
+need words carry them.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+E = TypeVar("E", bound=BaseException)
+
+LIMIT = 20
+DONE = "isolated: the case came to its end"
+FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+
+_in_child = False
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int | None
+    """Exit code, negative for a signal, None when the time limit was reached."""
+    stdout: str
+    stderr: str
+    limit: float
+
+    @property
+    def ended(self) -> str:
+        if self.code is None:
+            return f"deadlock: no progress in {self.limit:g} s"
+        if self.code < 0:
+            return f"signal {signal.Signals(-self.code).name}"
+        return f"exit {self.code}"
+
+    def report(self, what: str) -> str:
+        parts = [f"{what}: {self.ended}"]
+        for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
+            text = text.replace(DONE + "\n", "")
+            if text:
+                parts.append(f"--- {name}\n{text[-6000:].rstrip()}")
+        return "\n".join(parts)
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    limit: float = LIMIT,
+    env: dict[str, str] | None = None,
+    flags: Sequence[str] = (),
+) -> Result:
+    """Run ``python <arguments>`` and wait for at most ``limit`` seconds.
+
+    Output goes to files: a forked grandchild that hangs would keep a pipe open for ever.
+    """
+    command = [sys.executable, "-X", "faulthandler", "-W", "error", *flags, *arguments]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+        code: int | None
+        try:
+            code = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            code = None
+            # faulthandler answers SIGABRT with the stack of every thread
+            process.send_signal(signal.SIGABRT)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                pass
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+            process.wait()
+        out.seek(0)
+        err.seek(0)
+        return Result(
+            code, out.read().decode(errors="replace"), err.read().decode(errors="replace"), limit
+        )
+
+
+def run_source(source: str, *, limit: float = LIMIT, flags: Sequence[str] = ()) -> Result:
+    return run(["-c", source], limit=limit, flags=flags)
+
+
+def isolated(
+    *,
+    limit: float = LIMIT,
+    malloc: str = "debug",
+    flags: Sequence[str] = (),
+    code: int = 0,
+    stdout: str = "",
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Run the decorated test in a process of its own.
+
+    It passes when the case ran to its end, the process left with ``code``, printed ``stdout`` and
+    wrote nothing to stderr (where whatever surfaces late, or is swallowed, would show up).
+    ``malloc="debug"`` fills freed memory with a pattern, which turns a use after free into a crash.
+    """
+
+    def decorate(function: Callable[P, None]) -> Callable[P, None]:
+        if _in_child:
+            return function
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+            assert not args
+            result = run(
+                [
+                    __file__,
+                    function.__code__.co_filename,
+                    function.__name__,
+                    json.dumps(kwargs),
+                ],
+                limit=limit,
+                env={"PYTHONMALLOC": malloc, "PYTHONDONTWRITEBYTECODE": "1"},
+                flags=flags,
+            )
+            printed = result.stdout.replace(DONE + "\n", "")
+            if (
+                result.code != code
+                or DONE not in result.stdout
+                or printed != stdout
+                or result.stderr
+            ):
+                raise AssertionError(result.report(f"{function.__name__}{kwargs or ''}"))
+
+        return wrapper
+
+    return decorate
+
+
+def each(name: str, values: Iterable[Any]) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """``pytest.mark.parametrize`` for plain values, which are their own ids."""
+    if _in_child:
+        return lambda function: function
+    import pytest
+
+    return pytest.mark.parametrize(name, list(values), ids=str)
+
+
+class Caught:
+    value: BaseException | None = None
+
+
+@contextmanager
+def raises(kind: type[BaseException], match: str = "") -> Iterator[Caught]:
+    """``pytest.raises`` for the child: the exact type, and a part of the message."""
+    caught = Caught()
+    try:
+        yield caught
+    except kind as error:
+        assert type(error) is kind, f"{kind.__name__} was wanted, not {error!r}"
+        assert match in str(error), f"{match!r} is not in {error!r}"
+        caught.value = error
+    else:
+        raise AssertionError(f"{kind.__name__} was not raised")
+
+
+def outcome(function: Callable[..., object], *args: object) -> object:
+    """The result, or the type of the error: what two implementations can be compared by."""
+    try:
+        return function(*args)
+    except Exception as error:
+        return type(error)
+
+
+def full_collection() -> None:
+    """What a first collection finalizes may only be freed by the next one."""
+    for _ in range(3):
+        gc.collect()
+
+
+def resident() -> int:
+    """Resident bytes of this process; 0 where the system doesn't say."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    for line in status.splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _child(path: str, name: str, kwargs: str) -> None:
+    global _in_child
+    _in_child = True
+    # the test module imports this file by name: it must find this copy
+    sys.modules["isolated"] = sys.modules[__name__]
+    sys.path.insert(0, str(Path(path).parent))
+    stem = Path(path).stem
+    spec = importlib.util.spec_from_file_location(stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[stem] = module
+    spec.loader.exec_module(module)
+    getattr(module, name)(**json.loads(kwargs))
+    print(DONE, flush=True)
+
+
+if __name__ == "__main__":
+    _child(*sys.argv[1:])

@@ -1,0 +1,113 @@
+"""Every example in the documentation runs, and everything public has one."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import leaksafe
+from leaksafe import _core
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+
+
+def run(text: str, name: str, where: str | None, names: dict[str, Any]) -> int:
+    """Run the examples of a text; how many there were."""
+    # The end of a fenced block is no expected output.
+    text = re.sub(r"(?m)^[ \t]*```.*$", "", text)
+    test = doctest.DocTestParser().get_doctest(text, dict(names), name, where, 0)
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
+    results = runner.run(test, out=report.append)
+    assert results.failed == 0, "".join(report)
+    return results.attempted
+
+
+def public() -> Iterator[tuple[str, Any]]:
+    """All that a user is to use, by its name: classes, functions, and what classes define."""
+    for name in leaksafe.__all__:
+        thing = getattr(leaksafe, name)
+        if name.startswith("_"):
+            continue
+        yield name, thing
+        if inspect.isclass(thing):
+            fields = getattr(thing, "_fields", ())
+            for member, value in vars(thing).items():
+                if not member.startswith("_") and member not in fields:
+                    yield f"{name}.{member}", value
+
+
+def from_the_extension() -> Iterator[tuple[str, Any]]:
+    """What the extension module itself defines, and what its classes do."""
+    for name, thing in vars(_core).items():
+        if name.startswith("__") or not callable(thing):
+            continue
+        yield name, thing
+        if inspect.isclass(thing):
+            for member, value in vars(thing).items():
+                yield f"{name}.{member}", value
+
+
+PUBLIC = dict(public())
+EXTENSION = {name: thing for name, thing in from_the_extension() if getattr(thing, "__doc__", None)}
+NAMES = {name: getattr(leaksafe, name) for name in leaksafe.__all__}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_a_page(page: Path) -> None:
+    run(page.read_text(encoding="utf-8"), page.name, str(page), {"__name__": "__main__"})
+
+
+def test_the_readme_has_examples() -> None:
+    assert ">>> " in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_everything_public_is_documented_by_example(name: str) -> None:
+    thing = PUBLIC[name]
+    text = inspect.getdoc(thing)
+    assert text, f"{name} has no docstring"
+    if callable(thing):
+        assert ">>> " in text, f"the docstring of {name} has no example"
+    run(text, name, None, NAMES)
+
+
+@pytest.mark.parametrize("name", EXTENSION)
+def test_examples_of_the_extension(name: str) -> None:
+    text = inspect.getdoc(EXTENSION[name])
+    assert text
+    run(text, name, None, NAMES)
+
+
+def test_the_package_says_what_it_is() -> None:
+    assert leaksafe.__doc__
+    run(leaksafe.__doc__, "leaksafe", None, NAMES)
+
+
+def test_signatures_can_be_inspected() -> None:
+    assert list(inspect.signature(leaksafe.LRUCache).parameters) == [
+        "maxsize",
+        "getsizeof",
+        "on_remove",
+    ]
+    signatures = {
+        "get": ["self", "key", "default"],
+        "peek": ["self", "key", "default"],
+        "setdefault": ["self", "key", "default"],
+        "get_or_create": ["self", "key", "factory"],
+        "resize": ["self", "maxsize"],
+        "popitem": ["self"],
+        "clear": ["self"],
+        "close": ["self"],
+        "stats": ["self"],
+    }
+    for name, parameters in signatures.items():
+        assert list(inspect.signature(getattr(leaksafe.LRUCache, name)).parameters) == parameters

@@ -1,0 +1,118 @@
+"""Runs every check, each to its end, and closes with one line that counts them.
+
+`make test` runs all of them, `make check` (`--quick`) those that take little time.
+"""
+
+import argparse
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Check:
+    """A command that succeeds or fails."""
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def passes(self) -> bool:
+        """Run it, with what it prints in plain sight."""
+        print(f"\n== {self.name}: {shlex.join(self.command)}", flush=True)
+        started = time.monotonic()
+        code = subprocess.call(self.command, cwd=ROOT, env=os.environ | self.environment)
+        seconds = time.monotonic() - started
+        print(
+            f"== {self.name}: {f'failed ({code})' if code else 'ok'}, {seconds:.0f} s", flush=True
+        )
+        return code == 0
+
+
+def module(*arguments: str) -> list[str]:
+    """Return the command for a module of this environment."""
+    return [sys.executable, "-m", *arguments]
+
+
+def clippy(name: str, *arguments: str, **environment: str) -> Check:
+    """Return the check that clippy has nothing to say."""
+    command = ["cargo", "clippy", "--all-targets", *arguments, "--", "--deny", "warnings"]
+    return Check(name, command, environment)
+
+
+def quick() -> Iterator[Check]:
+    """Yield what is checked before every commit."""
+    yield Check("rustfmt", ["cargo", "fmt", "--check"])
+    yield clippy("clippy", PYO3_PYTHON=sys.executable)
+    yield Check("cargo test", ["cargo", "test", "--no-default-features"])
+    yield Check("ruff", module("ruff", "check"))
+    yield Check("ruff format", module("ruff", "format", "--check"))
+    yield Check("pytest", module("pytest", "-q", "-m", "not slow"))
+
+
+def full() -> Iterator[Check]:
+    """Yield what holds in every commit on the main branch."""
+    *others, _ = quick()
+    yield from others
+    yield clippy("clippy on core", "--no-default-features")
+    yield Check("mypy", module("mypy"))
+    yield Check("pyright", module("pyright"))
+    yield Check("stubtest", module("mypy.stubtest", "leaksafe"))
+    yield Check(f"pytest on {platform.python_version()}", module("pytest", "-q"))
+
+
+def free_threaded(interpreter: str) -> Iterator[Check]:
+    """Yield the checks of a build without the GIL, made apart in `.venv-t`."""
+    # Its own target directory: two builds in one would undo each other at every run.
+    apart = {"CARGO_TARGET_DIR": str(ROOT / "target" / "free-threaded")}
+    make = [
+        "make",
+        "--no-print-directory",
+        "VENV=.venv-t",
+        f"PYTHON={interpreter}",
+        "ready-to-test",
+    ]
+    yield Check("free-threaded build", make, apart)
+    yield clippy("free-threaded clippy", PYO3_PYTHON=interpreter, **apart)
+    yield Check("free-threaded pytest", [".venv-t/bin/python", "-m", "pytest", "-q"])
+
+
+def main() -> int:
+    """Run the checks and return 1 where one of them failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="only what takes little time")
+    options = parser.parse_args()
+
+    checks = list(quick() if options.quick else full())
+    skipped: list[str] = []
+    if not options.quick:
+        found = subprocess.run(
+            ["tools/find-free-threaded"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        )
+        if interpreter := found.stdout.strip():
+            checks += free_threaded(interpreter)
+        else:
+            skipped.append("the free-threaded part: no python3.14t here")
+
+    failed = [check.name for check in checks if not check.passes()]
+
+    print()
+    for line in skipped:
+        print(f"skipped: {line}")
+    for name in failed:
+        print(f"failed: {name}")
+    passed = len(checks) - len(failed)
+    print(f"checks: {passed} passed, {len(failed)} failed, {len(skipped)} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
