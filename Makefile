@@ -35,13 +35,14 @@ miri: ## the tests of core under Miri
 	@MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --no-default-features --lib --tests
 
 clean: ## remove all that was made
-	rm -rf .venv .venv-t target dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-t target dist leaksafe-demo.svg .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/leaksafe/_core*.so
 	find python tests benches tools -name __pycache__ -prune -exec rm -rf {} +
 
 ready-to-test: $(VENV)/.built $(VENV)/.group-test
 
 $(PY):
+	@tools/check-rust
 	@python=$$(tools/find-python) && "$$python" -m venv --clear $(VENV)
 
 # The pip that an older Python brings knows no dependency groups.

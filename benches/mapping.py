@@ -137,6 +137,10 @@ def section(name: str, peers: dict[str, Peer], settings: Settings) -> Section:
                     beside = peer.name != OURS and peer.name not in operation.against
                     contestants.append(Contestant(peer.name, peer.loops[name], subject, beside))
             times = race(contestants, keys, settings)
+            for contestant in contestants:
+                close = peers[contestant.name].close
+                if close is not None:
+                    close(contestant.subject)
             rows.extend(
                 _row(workload, base, target, times) for base, target in operation.against.items()
             )

@@ -18,9 +18,8 @@ Loop = Callable[[Any, Sequence[Any], int], int]
 @dataclass(frozen=True, slots=True)
 class Settings:
     rounds: int = 21
-    rounds_beside: int = (
-        7  # for peers that no target is measured against: some are a hundred times slower
-    )
+    # For peers that no target is measured against: some are a hundred times slower.
+    rounds_beside: int = 5
     loop_ms: float = 6.0
     processes: int = 3
     sizes: tuple[int, ...] = (1_000, 100_000)
@@ -88,7 +87,7 @@ def race(
 ) -> dict[str, dict[int, float]]:
     """The nanoseconds that an operation took, for each contestant, by the number of the round."""
     times: dict[str, dict[int, float]] = {contestant.name: {} for contestant in contestants}
-    every = settings.rounds // settings.rounds_beside
+    every = math.ceil(settings.rounds / settings.rounds_beside)
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

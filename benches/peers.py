@@ -135,6 +135,7 @@ class Peer:
     loops: dict[str, Loop]
     fill: Callable[[Any, Iterable[tuple[Any, Any]]], None] = fill_by_subscript
     holds: Callable[[Any, Any], bool] = holds_by_in
+    close: Callable[[Any], None] | None = None
 
 
 # What each operation of `mapping.OPERATIONS` is for something with the interface of a mapping.
@@ -214,6 +215,7 @@ def _theine() -> Peer:
         loops,
         fill_by_set,
         lambda cache, key: bool(cache.get(key)[1]),
+        cls.close,  # or its task keeps it, and works on through whatever is measured next
     )
 
 

@@ -21,7 +21,9 @@ pub struct Entry<K, V> {
 pub enum StoreError {
     /// It weighs more than the whole cache may; nothing has changed.
     TooHeavy,
-    /// Memory, or the range of slot numbers or of weights, is exhausted. What was evicted to make room stays evicted.
+    /// With it, the weights' sum would not fit 64 bits; nothing has changed.
+    Overflow,
+    /// Memory, or the range of slot numbers, is exhausted. What was evicted to make room stays evicted.
     OutOfMemory,
 }
 
@@ -229,7 +231,7 @@ impl<K, V, O: Order> Cache<K, V, O> {
             }
             let before = self.weight_of(slot);
             if (self.weight - before).checked_add(weight).is_none() {
-                return Err((StoreError::OutOfMemory, value));
+                return Err((StoreError::Overflow, value));
             }
             self.order.used(slot);
             self.set_weight(slot, 0);
@@ -268,9 +270,12 @@ impl<K, V, O: Order> Cache<K, V, O> {
         self.remove(victim)
     }
 
-    /// Takes out a victim while the cache is over its bound.
+    /// Takes out a victim while the cache is over its bound; at a bound of zero, while there is one.
     pub fn evict(&mut self) -> Option<(K, V)> {
-        if self.bound.is_some_and(|bound| self.weight() > bound) {
+        if self
+            .bound
+            .is_some_and(|bound| bound == 0 || self.weight() > bound)
+        {
             self.pop_victim()
         } else {
             None
@@ -384,7 +389,7 @@ impl<K, V, O: Order> Cache<K, V, O> {
     ) -> Result<(), StoreError> {
         let Some(bound) = self.bound else {
             return if self.weight().checked_add(weight).is_none() {
-                Err(StoreError::OutOfMemory)
+                Err(StoreError::Overflow)
             } else {
                 Ok(())
             };

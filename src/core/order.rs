@@ -49,18 +49,12 @@ struct Links {
 ///
 /// Node 0 is the ring's head and belongs to no slot, so that no operation has an end to treat apart; the node of a
 /// slot is its number plus one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recency {
     nodes: Vec<Links>,
 }
 
 const HEAD: u32 = 0;
-
-impl Default for Recency {
-    fn default() -> Self {
-        Self { nodes: Vec::new() }
-    }
-}
 
 impl Recency {
     fn node(slot: Slot) -> u32 {

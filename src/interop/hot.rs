@@ -43,6 +43,7 @@ pub trait Mapping: PyClass<Frozen = True> + Sync {
 ///
 /// # Safety
 /// `slf` is an instance of `T`, `key` is live, and the thread is attached.
+#[allow(clippy::inline_always, reason = "a call here is a tenth of a hit")]
 #[inline(always)]
 unsafe fn hit<T: Mapping>(slf: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as the caller's. Neither `Borrowed` owns a reference, and `plain_hit` drops none.

@@ -1,31 +1,33 @@
 //! Python's `logging`, through `pyo3-log`, at the cost of one load where it is off.
 
-use std::sync::OnceLock;
-
 use log::LevelFilter;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3_log::{Caching, Logger, ResetHandle};
+use pyo3::sync::PyOnceLock;
+use pyo3_log::{Caching, Logger};
 
 /// The name of the logger.
 pub const TARGET: &str = "leaksafe";
 
-static CACHES: OnceLock<ResetHandle> = OnceLock::new();
-
 /// Connects the `log` crate with Python's logging. Nothing is logged until [`set_level`] says so.
+///
+/// The bridge keeps the logger and asks it about each record that passes, so that `logging.disable`, filters and
+/// handlers count as they stand at that moment; what keeps the cost away while logging is off is the level set here.
 ///
 /// # Errors
 /// When `logging` can't be imported, or another logger is installed in this library.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    if CACHES.get().is_none() {
-        let handle = Logger::new(py, Caching::LoggersAndLevels)?
-            .filter(LevelFilter::Trace)
-            .install()
-            .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-        let _ = CACHES.set(handle);
-        log::set_max_level(LevelFilter::Off);
-    }
-    Ok(())
+    static INSTALLED: PyOnceLock<()> = PyOnceLock::new();
+    INSTALLED
+        .get_or_try_init(py, || {
+            Logger::new(py, Caching::Loggers)?
+                .filter(LevelFilter::Trace)
+                .install()
+                .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+            log::set_max_level(LevelFilter::Off);
+            Ok(())
+        })
+        .copied()
 }
 
 /// Lets records of this level of Python's `logging`, and the graver ones, pass from now on.
@@ -38,9 +40,6 @@ pub fn set_level(level: i64) {
         31..=50 => LevelFilter::Error,
         _ => LevelFilter::Off,
     });
-    if let Some(caches) = CACHES.get() {
-        caches.reset();
-    }
 }
 
 /// Whether a record of this level may pass: one load.

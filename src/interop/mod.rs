@@ -4,7 +4,6 @@ pub mod equality;
 pub mod flight;
 pub mod gc;
 pub mod guard;
-pub mod hooks;
 pub mod hot;
 pub mod logging;
 pub mod lookup;

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use pyo3::exceptions::{PyKeyError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{
+    PyKeyError, PyMemoryError, PyOverflowError, PyRuntimeError, PyTypeError, PyValueError,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple, PyType};
 use pyo3::{IntoPyObjectExt, PyTraverseError, PyVisit, intern};
@@ -18,11 +20,13 @@ use crate::interop::equality::{Verdict, compare, hash_of, is_atomic};
 use crate::interop::flight::{Flight, Landing};
 use crate::interop::guard::Guarded;
 use crate::interop::lookup::locate;
-use crate::interop::{gc, hooks, hot, logging, release, repr, trace};
+use crate::interop::{gc, hot, logging, release, repr, trace};
 
 /// What a cache holds.
 pub type Entries = Cache<Py<PyAny>, Py<PyAny>>;
 type Pair = (Py<PyAny>, Py<PyAny>);
+/// `getsizeof` and `on_remove`.
+type Callables = (Option<Py<PyAny>>, Option<Py<PyAny>>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -46,6 +50,7 @@ struct State {
 /// Why nothing was stored.
 enum Refusal {
     Phase(Phase),
+    TooHeavy { weight: u64, maxsize: u64 },
     Store(StoreError),
 }
 
@@ -125,6 +130,14 @@ impl State {
         match self.phase {
             Phase::Open => Ok(()),
             phase => Err(Refusal::Phase(phase)),
+        }
+    }
+
+    /// From now on the cache may be part of a cycle.
+    fn track(&mut self, cache: &Bound<'_, LruCache>) {
+        if !self.tracked {
+            gc::track(cache);
+            self.tracked = true;
         }
     }
 
@@ -282,9 +295,8 @@ impl LruCache {
                 unused = Some((new_key, new_value));
                 return Ok(state.hit(py, slot));
             }
-            if !atomic && !state.tracked {
-                gc::track(slf);
-                state.tracked = true;
+            if !atomic {
+                state.track(slf);
             }
             let stored = match found {
                 Some(slot) => {
@@ -327,7 +339,13 @@ impl LruCache {
                 change.on_remove = state.callback(py);
             }
             change.allocated = state.reallocated();
-            stored.map(|()| None).map_err(Refusal::Store)
+            stored.map(|()| None).map_err(|error| match error {
+                StoreError::TooHeavy => Refusal::TooHeavy {
+                    weight,
+                    maxsize: state.entries.bound().unwrap_or(u64::MAX),
+                },
+                other => Refusal::Store(other),
+            })
         })?;
         drop(unused);
         Self::settle(slf, change);
@@ -371,7 +389,7 @@ impl LruCache {
     fn notify(slf: &Bound<'_, Self>, on_remove: &Py<PyAny>, (key, value): Pair, cause: Cause) {
         let py = slf.py();
         if let Err(error) = on_remove.bind(py).call1((key, value, cause.name())) {
-            hooks::unraisable(py, error, "on_remove", slf);
+            error.write_unraisable(py, Some(slf));
         }
     }
 
@@ -402,21 +420,21 @@ impl LruCache {
             Refusal::Phase(_) => PyRuntimeError::new_err(format!(
                 "LRUCache.__init__() was not called on this {name}: it has no maxsize yet"
             )),
-            Refusal::Store(StoreError::TooHeavy) => {
-                let maxsize = slf.get().read(slf.py(), Cache::bound);
-                PyValueError::new_err(format!(
-                    "value too heavy: getsizeof gives it more than the maxsize of this {name}, {}",
-                    maxsize.unwrap_or_default()
-                ))
-            }
-            Refusal::Store(StoreError::OutOfMemory) => {
+            Refusal::TooHeavy { weight, maxsize } => PyValueError::new_err(format!(
+                "value too heavy: it weighs {weight}, more than the whole {name} may, maxsize={maxsize}"
+            )),
+            Refusal::Store(StoreError::Overflow) => PyOverflowError::new_err(format!(
+                "the weights in this {name} would add up to more than 2**64"
+            )),
+            Refusal::Store(_) => {
                 PyMemoryError::new_err(format!("no memory for another entry of this {name}"))
             }
         }
     }
 
     fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-        PyKeyError::new_err(key.clone().unbind())
+        // In a tuple: the arguments of an exception made from a tuple would be its items.
+        PyKeyError::new_err((key.clone().unbind(),))
     }
 
     /// Takes one entry out, without telling anybody but the caller.
@@ -469,17 +487,17 @@ impl LruCache {
         let this = slf.get();
         let exact = slf.get_type().is(PyType::new::<Self>(slf.py()));
         let tracked = !exact || weigher.is_some() || on_remove.is_some();
-        let weighed = weigher.is_some();
+        let by_weight = weigher.is_some();
         let refused = this.state.with(slf.py(), |state| {
             if state.phase != Phase::Made {
                 return Some((weigher, on_remove));
             }
-            state.entries = Cache::new(maxsize, weighed);
+            state.entries = Cache::new(maxsize, by_weight);
             state.weigher = weigher;
             state.on_remove = on_remove;
             state.phase = Phase::Open;
             state.tracked = tracked;
-            this.weighed.store(weighed, Ordering::Relaxed);
+            this.weighed.store(by_weight, Ordering::Relaxed);
             if !tracked {
                 gc::untrack(slf);
             }
@@ -494,39 +512,81 @@ impl LruCache {
     }
 
     /// An empty cache of the same type, bound, callables and attributes.
-    fn like<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let (rebuild, arguments, state) = Self::recipe(slf)?;
-        let twin = rebuild.call1(arguments)?;
-        if let Ok(attributes) = state.cast::<PyDict>() {
-            twin.getattr(intern!(slf.py(), "__dict__"))?
-                .call_method1(intern!(slf.py(), "update"), (attributes,))?;
-        }
+    fn like<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        let (maxsize, callables) = Self::setup(slf)?;
+        let twin = rebuild(
+            &slf.get_type(),
+            maxsize.into_bound_py_any(slf.py())?.as_any(),
+        )?;
+        let twin = twin.cast_into::<Self>()?;
+        Self::restore(&twin, callables, &Self::attributes(slf)?)?;
         Ok(twin)
     }
 
-    /// How to make an empty cache of the same kind: a function, its arguments, and the attributes of a subclass.
-    fn recipe<'py>(
-        slf: &Bound<'py, Self>,
-    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyAny>)> {
+    /// The bound, and the two callables.
+    fn setup(slf: &Bound<'_, Self>) -> PyResult<(Option<u64>, Callables)> {
         let py = slf.py();
-        let (phase, maxsize, getsizeof, on_remove) = slf.get().state.with(py, |state| {
+        let (phase, maxsize, callables) = slf.get().state.with(py, |state| {
+            let getsizeof = state
+                .weigher
+                .as_ref()
+                .map(|weigher| weigher.function.clone_ref(py));
+            let callables = (getsizeof, state.callback(py));
+            (state.phase, state.entries.bound(), callables)
+        });
+        match phase {
+            Phase::Open => Ok((maxsize, callables)),
+            phase => Err(Self::refused(slf, Refusal::Phase(phase))),
+        }
+    }
+
+    /// The attributes of a subclass's instance: `None`, a `dict`, or a pair of that and its slots.
+    fn attributes<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.call_method0(intern!(slf.py(), "__getstate__"))
+    }
+
+    /// Gives an empty cache its callables and attributes.
+    fn restore(
+        slf: &Bound<'_, Self>,
+        (getsizeof, on_remove): Callables,
+        attributes: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let weigher = getsizeof
+            .map(|function| Weigher::new(py, function))
+            .transpose()?;
+        let this = slf.get();
+        let old = this.state.with(py, |state| {
+            if weigher.is_some() || on_remove.is_some() {
+                state.track(slf);
+            }
+            let maxsize = state.entries.bound();
+            this.weighed.store(weigher.is_some(), Ordering::Relaxed);
+            let entries = Cache::new(maxsize, weigher.is_some());
             (
-                state.phase,
-                state.entries.bound(),
-                state
-                    .weigher
-                    .as_ref()
-                    .map(|weigher| weigher.function.clone_ref(py)),
-                state.callback(py),
+                std::mem::replace(&mut state.entries, entries),
+                std::mem::replace(&mut state.weigher, weigher),
+                std::mem::replace(&mut state.on_remove, on_remove),
             )
         });
-        if phase != Phase::Open {
-            return Err(Self::refused(slf, Refusal::Phase(phase)));
+        drop(old);
+        let (dictionary, slots) = match attributes.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()
+        {
+            Ok((dictionary, slots)) => (dictionary, Some(slots)),
+            Err(_) => (attributes.clone(), None),
+        };
+        if let Ok(dictionary) = dictionary.cast::<PyDict>() {
+            slf.getattr(intern!(py, "__dict__"))?
+                .call_method1(intern!(py, "update"), (dictionary,))?;
         }
-        let rebuild = py.import("leaksafe._core")?.getattr("_rebuild")?;
-        let arguments = (slf.get_type(), maxsize, getsizeof, on_remove).into_pyobject(py)?;
-        let state = slf.call_method0(intern!(py, "__getstate__"))?;
-        Ok((rebuild, arguments, state))
+        if let Some(slots) = slots
+            && let Ok(slots) = slots.cast::<PyDict>()
+        {
+            for (name, value) in slots {
+                slf.setattr(name.cast::<PyString>()?, value)?;
+            }
+        }
+        Ok(())
     }
 
     fn update_from(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -577,9 +637,7 @@ impl LruCache {
         match Self::store(slf, key, hash, &made, true)? {
             Ok(Some(present)) => Ok(present),
             // What doesn't fit, or comes after the close, is the caller's all the same.
-            Ok(None) | Err(Refusal::Store(StoreError::TooHeavy) | Refusal::Phase(_)) => {
-                Ok(made.unbind())
-            }
+            Ok(None) | Err(Refusal::TooHeavy { .. } | Refusal::Phase(_)) => Ok(made.unbind()),
             Err(refusal) => Err(Self::refused(slf, refusal)),
         }
     }
@@ -609,9 +667,8 @@ impl LruCache {
                     return Ok((Arc::clone(&flight.value), false));
                 }
                 lost = found.and_then(|slot| state.flights.remove(slot));
-                if !atomic && !state.tracked {
-                    gc::track(slf);
-                    state.tracked = true;
+                if !atomic {
+                    state.track(slf);
                 }
                 let mut none = Removed::default();
                 state
@@ -784,16 +841,20 @@ impl LruCache {
     /// >>> cache["a"] = 1
     /// >>> cache.pop("a"), cache.pop("a", None)
     /// (1, None)
-    #[pyo3(signature = (key, default = Unset::Unset), text_signature = "($self, key, default=..., /)")]
-    fn pop(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, default: Unset) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (key, default = Argument::Absent), text_signature = "($self, key, default=..., /)")]
+    fn pop(
+        slf: &Bound<'_, Self>,
+        key: &Bound<'_, PyAny>,
+        default: Argument,
+    ) -> PyResult<Py<PyAny>> {
         match (Self::take(slf, key)?, default) {
             (Some(((key, value), on_remove)), _) => {
                 let result = value.clone_ref(slf.py());
                 Self::dismiss(slf, [(key, value)], on_remove, Cause::Explicit);
                 Ok(result)
             }
-            (None, Unset::Set(default)) => Ok(default),
-            (None, Unset::Unset) => Err(Self::missing(key)),
+            (None, Argument::Given(default)) => Ok(default),
+            (None, Argument::Absent) => Err(Self::missing(key)),
         }
     }
 
@@ -903,14 +964,14 @@ impl LruCache {
     /// >>> cache.update({"a": 1}, b=2)
     /// >>> list(cache.items())
     /// [('a', 1), ('b', 2)]
-    #[pyo3(signature = (other = None, /, **entries))]
+    #[pyo3(signature = (other = Argument::Absent, /, **entries), text_signature = "($self, other=(), /, **entries)")]
     fn update(
         slf: &Bound<'_, Self>,
-        other: Option<&Bound<'_, PyAny>>,
+        other: Argument,
         entries: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
-        if let Some(other) = other {
-            Self::update_from(slf, other)?;
+        if let Argument::Given(other) = other {
+            Self::update_from(slf, other.bind(slf.py()))?;
         }
         if let Some(entries) = entries {
             Self::update_from(slf, entries)?;
@@ -1083,21 +1144,44 @@ impl LruCache {
     /// >>> twin["b"] = 2
     /// >>> len(cache), len(twin)
     /// (1, 2)
-    fn copy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+    fn copy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         let twin = Self::like(slf)?;
-        Self::update_from(twin.cast::<Self>()?, slf)?;
+        Self::update_from(&twin, slf)?;
         Ok(twin)
     }
 
-    fn __copy__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+    fn __copy__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         Self::copy(slf)
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
-        let (rebuild, arguments, state) = Self::recipe(slf)?;
-        let items = CacheIterator::new(slf, Part::Items, false);
-        (rebuild, arguments, state, py.None(), items).into_pyobject(py)
+        let (maxsize, (getsizeof, on_remove)) = Self::setup(slf)?;
+        let rebuild = py.import("leaksafe._core")?.getattr("_rebuild")?;
+        // In the state, not in the arguments: any of it may refer back to this cache.
+        let state = (
+            getsizeof,
+            on_remove,
+            Self::attributes(slf)?,
+            Self::snapshot(slf),
+        );
+        (rebuild, (slf.get_type(), maxsize), state).into_pyobject(py)
+    }
+
+    /// Fills a new cache, for `copy` and `pickle`, from what `__reduce__` gave.
+    fn __setstate__(slf: &Bound<'_, Self>, state: &Bound<'_, PyTuple>) -> PyResult<()> {
+        type Items<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
+        let (getsizeof, on_remove, attributes, items): (
+            Option<Py<PyAny>>,
+            Option<Py<PyAny>>,
+            Bound<'_, PyAny>,
+            Items<'_>,
+        ) = state.extract()?;
+        Self::restore(slf, (getsizeof, on_remove), &attributes)?;
+        for (key, value) in items {
+            Self::set(slf, &key, &value)?;
+        }
+        Ok(())
     }
 
     fn __or__<'py>(
@@ -1109,8 +1193,8 @@ impl LruCache {
             return Ok(py.NotImplemented().into_bound(py));
         }
         let merged = Self::copy(slf)?;
-        Self::update_from(merged.cast::<Self>()?, other)?;
-        Ok(merged)
+        Self::update_from(&merged, other)?;
+        Ok(merged.into_any())
     }
 
     fn __ror__<'py>(
@@ -1122,10 +1206,9 @@ impl LruCache {
             return Ok(py.NotImplemented().into_bound(py));
         }
         let merged = Self::like(slf)?;
-        let cache = merged.cast::<Self>()?;
-        Self::update_from(cache, other)?;
-        Self::update_from(cache, slf)?;
-        Ok(merged)
+        Self::update_from(&merged, other)?;
+        Self::update_from(&merged, slf)?;
+        Ok(merged.into_any())
     }
 
     fn __ior__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -1238,16 +1321,16 @@ impl LruCache {
 }
 
 /// An argument that may be left out where `None` means something.
-pub enum Unset {
-    Unset,
-    Set(Py<PyAny>),
+pub enum Argument {
+    Absent,
+    Given(Py<PyAny>),
 }
 
-impl<'a, 'py> FromPyObject<'a, 'py> for Unset {
+impl<'a, 'py> FromPyObject<'a, 'py> for Argument {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Self::Set(object.to_owned().unbind()))
+        Ok(Self::Given(object.to_owned().unbind()))
     }
 }
 
@@ -1269,14 +1352,12 @@ fn text(repr: &Bound<'_, PyString>) -> PyResult<String> {
 /// # Errors
 /// When the class's `__new__` fails, or gives something else.
 #[pyfunction(name = "_rebuild")]
-#[pyo3(signature = (cls, maxsize, getsizeof, on_remove, /))]
+#[pyo3(signature = (cls, maxsize, /))]
 pub fn rebuild<'py>(
     cls: &Bound<'py, PyType>,
     maxsize: &Bound<'py, PyAny>,
-    getsizeof: Option<Bound<'py, PyAny>>,
-    on_remove: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let made = cls.call_method1(intern!(cls.py(), "__new__"), (cls,))?;
-    LruCache::__init__(made.cast::<LruCache>()?, maxsize, getsizeof, on_remove)?;
+    LruCache::__init__(made.cast::<LruCache>()?, maxsize, None, None)?;
     Ok(made)
 }

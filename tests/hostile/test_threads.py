@@ -447,7 +447,7 @@ def test_keyboard_interrupt_in_a_busy_cache() -> None:
             time.sleep(0.002)
 
     thread = threading.Thread(target=pester)
-    armed = True
+    armed = False
     number = 0
 
     def on_interrupt(signum: int, frame: object) -> None:
@@ -459,14 +459,16 @@ def test_keyboard_interrupt_in_a_busy_cache() -> None:
     thread.start()
     while time.monotonic() < end:
         try:
+            armed = True
             number += 1
             cache[Colliding(number % 20)] = number
             cache.get_or_create(Colliding(number % 13), lambda: number)
             cache.pop(Colliding(number % 7), None)
             repr(cache)
+            armed = False
         except KeyboardInterrupt:
+            armed = False
             caught += 1
-    armed = False
     stop.set()
     thread.join()
     assert caught > 10

@@ -113,8 +113,9 @@ def views(cache: LRUCache[str, bytes]) -> None:
     assert_type(cache.keys() & {"a"}, set[str])
     assert_type(cache.keys() | {1}, set[str | int])
     assert_type(cache.keys() - {"a"}, set[str])
-    mapping: Mapping[str, bytes] = cache.keys().mapping
-    assert_type(mapping["a"], bytes)
+    assert_type(cache.items().mapping["a"], bytes)
+    assert_type(list(cache.keys().mapping), list[str])
+    assert_type(list(cache.values().mapping.values()), list[bytes])
 
 
 def operators(cache: LRUCache[str, bytes]) -> None:

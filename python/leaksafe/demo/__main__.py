@@ -36,9 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # Whoever read our lines has gone. Without this, flushing at exit would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our lines has gone
         return 1
     except (DemoError, OSError) as error:
         print(f"leaksafe.demo: {error}", file=sys.stderr)

@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,10 +36,10 @@ def resident() -> int:
 
 
 @contextmanager
-def measuring(act: Act, job: Job) -> Iterator[Iterator[Report]]:
+def measuring(act: Act, job: Job) -> Generator[Iterator[Report]]:
     """Start all sides at once and give their reports as they come; leave no process behind."""
     context = multiprocessing.get_context("spawn")
-    processes = []
+    processes: list[SpawnProcess] = []
     readers: dict[Connection, int] = {}
     try:
         with _interrupts_ignored():
@@ -89,7 +90,7 @@ def _work(act: Act, side: int, job: Job, writer: Connection) -> None:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
+def _interrupts_ignored() -> Generator[None]:
     # Processes inherit this: Ctrl-C reaches the whole group, and it is the parent's to answer.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

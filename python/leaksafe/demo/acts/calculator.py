@@ -92,9 +92,10 @@ class CalculatorAct(Act):
         """Weigh what was saved against what it costs."""
         leak, bound = (run.last(side).values for side in (_DICT, _LRU))
         began = run.samples[_DICT][0].values[_MEMORY]
+        at_most = f"{run.job.options.maxsize:,}"
         return (
             f"Each process began at {began:.0f} MiB. The dict keeps every pair it ever met:"
-            f" {leak[_MEMORY]:.0f} MiB. The cache keeps the {run.job.options.maxsize:,} last used:"
+            f" {leak[_MEMORY]:.0f} MiB. The cache keeps at most the {at_most} last used:"
             f" {bound[_MEMORY]:.0f} MiB, and for that computed {leak[_HITS] - bound[_HITS]:.1%} of"
             " the look-ups again. Speed is per second of processor time."
         )
