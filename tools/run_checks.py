@@ -55,7 +55,9 @@ def quick() -> Iterator[Check]:
     yield Check("cargo test", ["cargo", "test", "--no-default-features"])
     yield Check("ruff", module("ruff", "check"))
     yield Check("ruff format", module("ruff", "format", "--check"))
-    yield Check("pytest", module("pytest", "-q", "-m", "not slow"))
+    # What runs each case in a process of its own takes minutes.
+    apart = ["--ignore=tests/guarantees", "--ignore=tests/hostile"]
+    yield Check("pytest", module("pytest", "-q", *apart))
 
 
 def full() -> Iterator[Check]:

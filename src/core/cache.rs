@@ -188,6 +188,12 @@ impl<K, V, O: Order> Cache<K, V, O> {
             evicted.push((key, value));
             return Ok(());
         }
+        if let Some(victim) = self.exchangeable() {
+            if let Some(old) = self.exchange(victim, hash, key, value) {
+                evicted.push(old);
+            }
+            return Ok(());
+        }
         if let Err(error) = self
             .make_room(weight, None, evicted)
             .and_then(|()| self.reserve_one())
@@ -205,12 +211,56 @@ impl<K, V, O: Order> Cache<K, V, O> {
             }
             self.weight += weight;
         }
+        self.enter(hash, slot);
+        Ok(())
+    }
+
+    /// The slot that [`exchange`](Self::exchange) may use: the victim's, where the cache is counted, full, and has
+    /// room left in the index.
+    #[must_use]
+    #[inline]
+    pub fn exchangeable(&self) -> Option<Slot> {
+        let full = self.bound == Some(self.len() as u64);
+        if full && self.weights.is_none() && self.index.capacity() > self.index.len() {
+            self.order.victim()
+        } else {
+            None
+        }
+    }
+
+    /// Puts an entry whose key is not in the cache into the [`exchangeable`](Self::exchangeable) slot, and returns what
+    /// was there: what a full cache does at each insertion. Allocates nothing.
+    #[inline]
+    pub fn exchange(&mut self, victim: Slot, hash: u64, key: K, value: V) -> Option<(K, V)> {
+        let old = std::mem::replace(self.slots.get_mut(victim)?, Entry { hash, key, value });
+        if let Ok(found) = self
+            .index
+            .find_entry(spread(old.hash), |&slot| slot == victim)
+        {
+            found.remove();
+        }
+        self.order.used(victim);
+        self.enter(hash, victim);
+        Some((old.key, old.value))
+    }
+
+    /// Enters a slot into the index, which has room for it.
+    #[inline]
+    fn enter(&mut self, hash: u64, slot: Slot) {
         let slots = &self.slots;
         self.index.insert_unique(spread(hash), slot, |&slot| {
             slots.get(slot).map_or(0, |entry| spread(entry.hash))
         });
         self.changes += 1;
-        Ok(())
+    }
+
+    /// Gives the entry in `slot`, which must be filled, a new value of the same weight and the place of the most
+    /// recent, and returns the old value.
+    #[inline]
+    pub fn set_value(&mut self, slot: Slot, value: V) -> Option<V> {
+        self.order.used(slot);
+        let entry = self.slots.get_mut(slot)?;
+        Some(std::mem::replace(&mut entry.value, value))
     }
 
     /// Gives the entry in `slot`, which must be filled, a new value and the place of the most recent, and returns the
@@ -241,13 +291,8 @@ impl<K, V, O: Order> Cache<K, V, O> {
                 return Err((error, value));
             }
             self.set_weight(slot, weight);
-        } else {
-            self.order.used(slot);
         }
-        Ok(self
-            .slots
-            .get_mut(slot)
-            .map(|entry| std::mem::replace(&mut entry.value, value)))
+        Ok(self.set_value(slot, value))
     }
 
     /// Takes the entry out of a slot.
@@ -430,6 +475,12 @@ impl<K, V, O: Order> Cache<K, V, O> {
                 .try_reserve_exact(slots.capacity() - weights.len())
                 .map_err(|_| StoreError::OutOfMemory)?;
         }
+        self.reserve_index()
+    }
+
+    #[inline]
+    fn reserve_index(&mut self) -> Result<(), StoreError> {
+        let slots = &self.slots;
         self.index
             .try_reserve(1, |&slot| {
                 slots.get(slot).map_or(0, |entry| spread(entry.hash))

@@ -57,8 +57,11 @@ enum Refusal {
 /// What an operation took out, on its way out of the lock.
 #[derive(Default)]
 struct Change {
-    replaced: Option<Pair>,
+    /// The key and value that were not stored, or the key and the old value of an entry that was `replaced`.
+    leftover: Option<Pair>,
+    replaced: bool,
     evicted: Removed<Pair>,
+    /// The callback, where there is something to tell it.
     on_remove: Option<Py<PyAny>>,
     /// The bytes that the table now has, where that changed.
     allocated: Option<usize>,
@@ -147,6 +150,99 @@ impl State {
             .map(|callback| callback.clone_ref(py))
     }
 
+    /// Puts an entry where that takes no Python code, no memory and no callback, and returns what is to be released;
+    /// else `None`, and nothing has happened.
+    #[inline]
+    fn put_plain<'py>(
+        &mut self,
+        key: &Bound<'py, PyAny>,
+        hash: u64,
+        value: &Bound<'py, PyAny>,
+    ) -> Option<[Bound<'py, PyAny>; 2]> {
+        let py = key.py();
+        if self.phase != Phase::Open || self.weigher.is_some() || self.on_remove.is_some() {
+            return None;
+        }
+        if !self.tracked && !is_atomic(value) {
+            return None;
+        }
+        let mut unsure = false;
+        let found = self.entries.find(hash, |stored| {
+            let verdict = compare(stored, key);
+            unsure |= verdict == Verdict::Unsure;
+            verdict == Verdict::Same
+        });
+        if let Some(slot) = found {
+            let old = self.entries.set_value(slot, value.clone().unbind())?;
+            self.counters.replaced += 1;
+            return Some([key.clone(), old.into_bound(py)]);
+        }
+        if unsure {
+            return None;
+        }
+        let victim = self.entries.exchangeable()?;
+        let (new_key, new_value) = (key.clone().unbind(), value.clone().unbind());
+        let (old_key, old_value) = self.entries.exchange(victim, hash, new_key, new_value)?;
+        self.counters.insertions += 1;
+        self.counters.size += 1;
+        Some([old_key.into_bound(py), old_value.into_bound(py)])
+    }
+
+    /// Puts an entry in its slot, or in a new one. What doesn't stay goes into `change`.
+    #[inline]
+    fn put(
+        &mut self,
+        py: Python<'_>,
+        hash: u64,
+        (key, value): Pair,
+        weight: u64,
+        found: Option<Slot>,
+        change: &mut Change,
+    ) -> Result<(), Refusal> {
+        if let Err(refusal) = self.refuse_unless_open() {
+            change.leftover = Some((key, value));
+            return Err(refusal);
+        }
+        let len = self.entries.len();
+        let stored = match found {
+            Some(slot) => {
+                match self
+                    .entries
+                    .replace(slot, value, weight, &mut change.evicted)
+                {
+                    Ok(old) => {
+                        self.counters.replaced += 1;
+                        change.replaced = true;
+                        change.leftover = old.map(|old| (key, old));
+                        Ok(())
+                    }
+                    Err((error, value)) => Err((error, key, value)),
+                }
+            }
+            None => self
+                .entries
+                .insert(hash, key, value, weight, &mut change.evicted)
+                .map(|()| self.counters.insertions += 1),
+        };
+        self.counters.size += change.evicted.len() as u64;
+        if change.replaced || !change.evicted.is_empty() {
+            change.on_remove = self.callback(py);
+        }
+        if self.entries.len() != len {
+            change.allocated = self.reallocated();
+        }
+        stored.map_err(|(error, key, value)| {
+            change.leftover = Some((key, value));
+            match error {
+                StoreError::TooHeavy => Refusal::TooHeavy {
+                    weight,
+                    maxsize: self.entries.bound().unwrap_or(u64::MAX),
+                },
+                other => Refusal::Store(other),
+            }
+        })
+    }
+
     /// Notes what the table weighs, and tells where that is new.
     fn reallocated(&mut self) -> Option<usize> {
         let allocated = self.entries.allocated_bytes();
@@ -182,6 +278,21 @@ impl hot::Mapping for LruCache {
                 .find(hash, |stored| compare(stored, key) == Verdict::Same)?;
             state.hit(py, slot)
         })
+    }
+
+    #[inline]
+    fn plain_set<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        hash: u64,
+        value: &Bound<'py, PyAny>,
+    ) -> Option<[Bound<'py, PyAny>; 2]> {
+        let py = key.py();
+        if logging::enabled(log::Level::Debug) {
+            return None;
+        }
+        self.state
+            .with(py, |state| state.put_plain(key, hash, value))
     }
 
     fn originals() -> &'static OnceLock<hot::Originals> {
@@ -273,6 +384,7 @@ impl LruCache {
     }
 
     /// Stores an entry; where `keep` says so, a value that is there already is kept and given back.
+    #[inline]
     fn store(
         slf: &Bound<'_, Self>,
         key: &Bound<'_, PyAny>,
@@ -280,74 +392,22 @@ impl LruCache {
         value: &Bound<'_, PyAny>,
         keep: bool,
     ) -> PyResult<Result<Option<Py<PyAny>>, Refusal>> {
-        let py = slf.py();
         let weight = Self::weigh(slf, key, value)?;
         let atomic = is_atomic(key) && is_atomic(value);
-        let (new_key, new_value) = (key.clone().unbind(), value.clone().unbind());
+        let pair = (key.clone().unbind(), value.clone().unbind());
         let mut change = Change::default();
-        let mut unused = None;
         let outcome = Self::locate(slf, key, hash, |state, found| {
-            if let Err(refusal) = state.refuse_unless_open() {
-                unused = Some((new_key, new_value));
-                return Err(refusal);
-            }
             if let (true, Some(slot)) = (keep, found) {
-                unused = Some((new_key, new_value));
-                return Ok(state.hit(py, slot));
+                change.leftover = Some(pair);
+                return Ok(state.hit(slf.py(), slot));
             }
             if !atomic {
                 state.track(slf);
             }
-            let stored = match found {
-                Some(slot) => {
-                    match state
-                        .entries
-                        .replace(slot, new_value, weight, &mut change.evicted)
-                    {
-                        Ok(old) => {
-                            state.counters.removed(Cause::Replaced, 1);
-                            change.replaced = old.map(|old| (new_key, old));
-                            Ok(())
-                        }
-                        Err((error, value)) => {
-                            unused = Some((new_key, value));
-                            Err(error)
-                        }
-                    }
-                }
-                None => {
-                    match state.entries.insert(
-                        hash,
-                        new_key,
-                        new_value,
-                        weight,
-                        &mut change.evicted,
-                    ) {
-                        Ok(()) => {
-                            state.counters.insertions += 1;
-                            Ok(())
-                        }
-                        Err((error, key, value)) => {
-                            unused = Some((key, value));
-                            Err(error)
-                        }
-                    }
-                }
-            };
-            state.counters.removed(Cause::Size, change.evicted.len());
-            if change.replaced.is_some() || !change.evicted.is_empty() {
-                change.on_remove = state.callback(py);
-            }
-            change.allocated = state.reallocated();
-            stored.map(|()| None).map_err(|error| match error {
-                StoreError::TooHeavy => Refusal::TooHeavy {
-                    weight,
-                    maxsize: state.entries.bound().unwrap_or(u64::MAX),
-                },
-                other => Refusal::Store(other),
-            })
+            state
+                .put(slf.py(), hash, pair, weight, found, &mut change)
+                .map(|()| None)
         })?;
-        drop(unused);
         Self::settle(slf, change);
         Ok(outcome)
     }
@@ -355,19 +415,30 @@ impl LruCache {
     /// Ends a change once the lock is free: tells the tools and the callback, and drops what was taken out.
     #[inline]
     fn settle(slf: &Bound<'_, Self>, change: Change) {
+        if change.on_remove.is_some()
+            || change.allocated.is_some()
+            || logging::enabled(log::Level::Debug)
+        {
+            Self::tell(slf, change);
+        }
+    }
+
+    #[cold]
+    fn tell(slf: &Bound<'_, Self>, change: Change) {
         if let Some(allocated) = change.allocated {
             trace::report(slf.get().address(), allocated);
         }
         if logging::enabled(log::Level::Debug) && !change.evicted.is_empty() {
             Self::log_eviction(slf, change.evicted.len());
         }
-        if let Some(on_remove) = change.on_remove {
-            if let Some(pair) = change.replaced {
-                Self::notify(slf, &on_remove, pair, Cause::Replaced);
-            }
-            for pair in change.evicted {
-                Self::notify(slf, &on_remove, pair, Cause::Size);
-            }
+        let Some(on_remove) = change.on_remove else {
+            return;
+        };
+        if let Some(pair) = change.leftover.filter(|_| change.replaced) {
+            Self::notify(slf, &on_remove, pair, Cause::Replaced);
+        }
+        for pair in change.evicted {
+            Self::notify(slf, &on_remove, pair, Cause::Size);
         }
     }
 
@@ -1052,7 +1123,7 @@ impl LruCache {
                     on_remove: state.callback(py),
                     allocated: state.reallocated(),
                     evicted,
-                    replaced: None,
+                    ..Change::default()
                 }
             });
             let done = change.evicted.is_empty();

@@ -123,8 +123,6 @@ def play(
         trigger.disarm()
         assert trigger.fired > before, f"{name} never ran the foreign code"
         check(cache)
-        del cache
-        gc.collect()
 
 
 @each("action", ACTIONS)
