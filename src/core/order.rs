@@ -66,21 +66,38 @@ impl Recency {
     }
 
     #[inline]
-    fn unlink(&mut self, node: u32) {
-        let Links { before, after } = self.nodes[node as usize];
-        self.nodes[before as usize].after = after;
-        self.nodes[after as usize].before = before;
+    fn set_after(&mut self, node: u32, after: u32) {
+        if let Some(links) = self.nodes.get_mut(node as usize) {
+            links.after = after;
+        }
+    }
+
+    #[inline]
+    fn set_before(&mut self, node: u32, before: u32) {
+        if let Some(links) = self.nodes.get_mut(node as usize) {
+            links.before = before;
+        }
+    }
+
+    #[inline]
+    fn unlink(&mut self, Links { before, after }: Links) {
+        self.set_after(before, after);
+        self.set_before(after, before);
     }
 
     #[inline]
     fn link_last(&mut self, node: u32) {
-        let last = self.nodes[HEAD as usize].before;
-        self.nodes[node as usize] = Links {
-            before: last,
-            after: HEAD,
+        let Some(head) = self.nodes.first_mut() else {
+            return;
         };
-        self.nodes[last as usize].after = node;
-        self.nodes[HEAD as usize].before = node;
+        let last = std::mem::replace(&mut head.before, node);
+        self.set_after(last, node);
+        if let Some(links) = self.nodes.get_mut(node as usize) {
+            *links = Links {
+                before: last,
+                after: HEAD,
+            };
+        }
     }
 
     fn neighbour(&self, node: u32, step: impl Fn(&Links) -> u32) -> Option<Slot> {
@@ -114,14 +131,18 @@ impl Order for Recency {
     #[inline]
     fn used(&mut self, slot: Slot) {
         let node = Self::node(slot);
-        if self.nodes[node as usize].after != HEAD {
-            self.unlink(node);
+        if let Some(&links) = self.nodes.get(node as usize)
+            && links.after != HEAD
+        {
+            self.unlink(links);
             self.link_last(node);
         }
     }
 
     fn removed(&mut self, slot: Slot) {
-        self.unlink(Self::node(slot));
+        if let Some(&links) = self.nodes.get(Self::node(slot) as usize) {
+            self.unlink(links);
+        }
     }
 
     fn victim(&self) -> Option<Slot> {

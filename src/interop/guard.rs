@@ -51,6 +51,25 @@ impl<T> Guarded<T> {
         section(unsafe { &mut *self.data.get() })
     }
 
+    /// As [`with`](Self::with), or `None` where that would have to wait or to panic.
+    #[inline]
+    pub fn try_with<R>(&self, _py: Python<'_>, section: impl FnOnce(&mut T) -> R) -> Option<R> {
+        #[cfg(not(Py_GIL_DISABLED))]
+        {
+            if self.held.load(Ordering::Relaxed) {
+                return None;
+            }
+            self.held.store(true, Ordering::Relaxed);
+        }
+        #[cfg(Py_GIL_DISABLED)]
+        self.held
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
+        let _release = Release(&self.held);
+        // SAFETY: as in `with`.
+        Some(section(unsafe { &mut *self.data.get() }))
+    }
+
     #[cfg(not(Py_GIL_DISABLED))]
     #[inline]
     fn acquire(&self, _py: Python<'_>) {

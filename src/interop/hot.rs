@@ -56,12 +56,12 @@ pub trait Mapping: PyClass<Frozen = True> + Sync {
 ///
 /// # Safety
 /// `slf` is an instance of `T`, `key` is live, and the thread is attached.
-#[allow(clippy::inline_always, reason = "a call here is a tenth of a hit")]
-#[inline(always)]
+#[inline]
 unsafe fn hit<T: Mapping>(slf: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as the caller's. Neither `Borrowed` owns a reference, and `plain_hit` drops none.
     let found = catch_unwind(AssertUnwindSafe(|| unsafe {
         let py = Python::assume_attached();
+        std::hint::assert_unchecked(!slf.is_null() && !key.is_null());
         let key = Borrowed::from_ptr(py, key);
         let hash = equality::plain_hash(&key)?;
         let slf = Borrowed::from_ptr(py, slf);
@@ -82,6 +82,7 @@ unsafe extern "C" fn assign<T: Mapping>(
         if !value.is_null() {
             let stored = catch_unwind(AssertUnwindSafe(|| {
                 let py = Python::assume_attached();
+                std::hint::assert_unchecked(!slf.is_null() && !key.is_null());
                 let key = Borrowed::from_ptr(py, key);
                 let hash = equality::plain_hash(&key)?;
                 let value = Borrowed::from_ptr(py, value);

@@ -1,5 +1,11 @@
 //! `LRUCache`.
 
+#![allow(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "Python's docstrings"
+)]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -272,12 +278,12 @@ impl hot::Mapping for LruCache {
     #[inline]
     fn plain_hit(&self, key: &Bound<'_, PyAny>, hash: u64) -> Option<Py<PyAny>> {
         let py = key.py();
-        self.state.with(py, |state| {
+        self.state.try_with(py, |state| {
             let slot = state
                 .entries
                 .find(hash, |stored| compare(stored, key) == Verdict::Same)?;
             state.hit(py, slot)
-        })
+        })?
     }
 
     #[inline]

@@ -218,7 +218,7 @@ def test_no_threads_or_files_of_its_own() -> None:
     assert (threads(), files()) == before
 
 
-@isolated(malloc="pymalloc")
+@isolated(malloc="default")
 def test_many_caches_made_and_dropped() -> None:
     """After a warm-up, 200 000 caches in turn leave resident memory within 2 MiB."""
 

@@ -195,7 +195,7 @@ def test_tracked_for_a_copy() -> None:
     assert gc.is_tracked(LRUCache[Any, Any](3) | {1: []})
 
 
-@isolated(malloc="pymalloc")
+@isolated(malloc="default")
 def test_getsizeof_is_the_resident_table() -> None:
     """Within a quarter of what the process really grew by, for a big cache."""
     numbers = list(range(1_000_000))
@@ -239,7 +239,7 @@ def told(domain: int) -> int:
     return sum(trace.size for trace in snapshot.traces)
 
 
-@isolated(malloc="pymalloc")
+@isolated(malloc="default")
 def test_tracemalloc() -> None:
     domain = _core.TRACEMALLOC_DOMAIN
     assert domain != 0

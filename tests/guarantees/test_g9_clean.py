@@ -22,7 +22,7 @@ from collections.abc import Callable
 from itertools import repeat
 from typing import Any
 
-from isolated import each, isolated, resident
+from isolated import FREE_THREADED, each, isolated, resident
 from leaksafe import LRUCache
 
 Cache = LRUCache[Any, Any]
@@ -100,7 +100,10 @@ KEYS: list[Any] = [Key(0), ("key", 1), "key-2", 10**20, 3.5, Key(5), (Key(6), 1)
 HIT = KEYS[1]
 ABSENT: Any = Key(100)
 CALLABLES = [weigh, weigh_both, forget, fails, make]
-WATCHED: list[Any] = [*KEYS, ABSENT, VALUE, OTHER, *CALLABLES, LRUCache, Sub, Failure]
+WATCHED: list[Any] = [*KEYS, ABSENT, VALUE, OTHER, *CALLABLES]
+if not FREE_THREADED:
+    # there, each thread counts the references to a type by itself
+    WATCHED += [LRUCache, Sub, Failure]
 
 
 def filled(size: int | None = 8, *args: Any, kind: type[Cache] = LRUCache, **more: Any) -> Cache:
