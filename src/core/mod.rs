@@ -10,6 +10,8 @@ mod cache;
 mod order;
 mod removed;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 pub use cache::{Cache, Drain, Entry, StoreError};
 pub use order::{Order, Recency};

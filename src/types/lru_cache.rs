@@ -54,6 +54,7 @@ struct State {
 }
 
 /// Why nothing was stored.
+#[derive(Clone, Copy)]
 enum Refusal {
     Phase(Phase),
     TooHeavy { weight: u64, maxsize: u64 },
@@ -870,6 +871,7 @@ impl LruCache {
     /// ...         return self[key]
     /// >>> Squares(10)[7]
     /// 49
+    #[allow(clippy::unused_self, reason = "a method, for Python")]
     fn __missing__(&self, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         Err(Self::missing(key))
     }
@@ -1248,12 +1250,12 @@ impl LruCache {
     /// Fills a new cache, for `copy` and `pickle`, from what `__reduce__` gave.
     fn __setstate__(slf: &Bound<'_, Self>, state: &Bound<'_, PyTuple>) -> PyResult<()> {
         type Items<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
-        let (getsizeof, on_remove, attributes, items): (
-            Option<Py<PyAny>>,
-            Option<Py<PyAny>>,
-            Bound<'_, PyAny>,
-            Items<'_>,
-        ) = state.extract()?;
+        let (getsizeof, on_remove, attributes) = (
+            state.get_item(0)?.extract()?,
+            state.get_item(1)?.extract()?,
+            state.get_item(2)?,
+        );
+        let items: Items<'_> = state.get_item(3)?.extract()?;
         Self::restore(slf, (getsizeof, on_remove), &attributes)?;
         for (key, value) in items {
             Self::set(slf, &key, &value)?;
@@ -1343,8 +1345,8 @@ impl LruCache {
         for (key, value) in &pairs {
             shown.push(format!(
                 "{}: {}",
-                text(&key.bind(py).repr()?)?,
-                text(&value.bind(py).repr()?)?
+                text(&key.bind(py).repr()?),
+                text(&value.bind(py).repr()?)
             ));
         }
         if len > pairs.len() {
@@ -1420,8 +1422,8 @@ fn bound(maxsize: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
 }
 
 /// A `repr` as text; one that isn't valid Unicode is escaped.
-fn text(repr: &Bound<'_, PyString>) -> PyResult<String> {
-    Ok(repr.to_string_lossy().into_owned())
+fn text(repr: &Bound<'_, PyString>) -> String {
+    repr.to_string_lossy().into_owned()
 }
 
 /// Makes an empty cache of a class, for `copy` and `pickle`.

@@ -52,12 +52,12 @@ impl Counters {
     ///
     /// # Errors
     /// When the classes can't be imported.
-    pub fn to_python<'py>(
+    pub fn to_python(
         self,
-        py: Python<'py>,
+        py: Python<'_>,
         currsize: u64,
         maxsize: Option<u64>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<Bound<'_, PyAny>> {
         static STATS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         static REMOVALS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let removals = REMOVALS.import(py, "leaksafe._stats", "Removals")?.call1((

@@ -38,7 +38,7 @@ impl View {
         Ok(self.cache(py)?.get().read(py, crate::core::Cache::len))
     }
 
-    fn iter(&self, py: Python<'_>, backwards: bool) -> PyResult<CacheIterator> {
+    fn walk(&self, py: Python<'_>, backwards: bool) -> PyResult<CacheIterator> {
         Ok(CacheIterator::new(&self.cache(py)?, self.part, backwards))
     }
 
@@ -164,11 +164,11 @@ impl KeysView {
     }
 
     fn __iter__(&self, py: Python<'_>) -> PyResult<CacheIterator> {
-        self.0.iter(py, false)
+        self.0.walk(py, false)
     }
 
     fn __reversed__(&self, py: Python<'_>) -> PyResult<CacheIterator> {
-        self.0.iter(py, true)
+        self.0.walk(py, true)
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -270,11 +270,11 @@ impl ValuesView {
     }
 
     fn __iter__(&self, py: Python<'_>) -> PyResult<CacheIterator> {
-        self.0.iter(py, false)
+        self.0.walk(py, false)
     }
 
     fn __reversed__(&self, py: Python<'_>) -> PyResult<CacheIterator> {
-        self.0.iter(py, true)
+        self.0.walk(py, true)
     }
 
     fn __contains__(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -325,11 +325,11 @@ impl ItemsView {
     }
 
     fn __iter__(&self, py: Python<'_>) -> PyResult<CacheIterator> {
-        self.0.iter(py, false)
+        self.0.walk(py, false)
     }
 
     fn __reversed__(&self, py: Python<'_>) -> PyResult<CacheIterator> {
-        self.0.iter(py, true)
+        self.0.walk(py, true)
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

@@ -18,22 +18,23 @@ _fresh = itertools.count(1_000_000)
 
 
 class Value:
-    """Counts the living, and notes in ``dead`` what was finalized."""
+    """Is counted while it lives, and notes in ``dead`` that it was finalized."""
 
-    living: ClassVar[int] = 0
+    # a set, whose add and discard are one step also where threads run at once
+    alive: ClassVar[set[int]] = set()
 
     def __init__(self) -> None:
         self.dead = False
-        self.born()
+        Value.alive.add(id(self))
 
-    @classmethod
-    def born(cls) -> None:
-        Value.living += 1
+    @staticmethod
+    def living() -> int:
+        return len(Value.alive)
 
     def __del__(self) -> None:
         assert not self.dead
         self.dead = True
-        Value.living -= 1
+        Value.alive.discard(id(self))
 
     def __copy__(self) -> Value:
         return Value()
@@ -335,4 +336,4 @@ def nothing_left() -> None:
     """After the last name of a cache is gone, so is what it held."""
     for _ in range(3):
         gc.collect()
-    assert Value.living == 0, f"{Value.living} values are left"
+    assert Value.living() == 0, f"{Value.living()} values are left"

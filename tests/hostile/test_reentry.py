@@ -551,7 +551,7 @@ def test_dealloc(action: str) -> None:
     cache = make()
     trigger.arm(cache)
     del cache
-    assert trigger.fired == 0 and Value.living == 0
+    assert trigger.fired == 0 and Value.living() == 0
     # nor may its end disturb another cache, which these finalizers use
     cache = make()
     other["last"] = Value()
