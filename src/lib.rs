@@ -29,7 +29,7 @@ mod python {
     /// Lets log records of this level of `logging`, and graver ones, pass from now on.
     #[pyfunction]
     #[pyo3(signature = (level, /))]
-    fn _set_log_level(level: i64) {
+    fn set_log_level(level: i64) {
         crate::interop::logging::set_level(level);
     }
 

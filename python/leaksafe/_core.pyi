@@ -7,11 +7,23 @@ from collections.abc import (
     Mapping,
     MutableMapping,
     Reversible,
-    Set as AbstractSet,
     ValuesView,
 )
-from types import MappingProxyType, TracebackType
-from typing import Any, Generic, Literal, Protocol, Self, SupportsIndex, TypeAlias, TypeVar, final, overload
+from types import GenericAlias, MappingProxyType
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    Self,
+    SupportsIndex,
+    TypeAlias,
+    TypeVar,
+    final,
+    overload,
+)
+
+from typing_extensions import disjoint_base
 
 from leaksafe._stats import CacheStats
 
@@ -29,16 +41,28 @@ class _SupportsKeysAndGetItem(Protocol[_K, _V_co]):
     def __getitem__(self, key: _K, /) -> _V_co: ...
 
 _Cause: TypeAlias = Literal["size", "replaced", "explicit", "expired", "cleared", "collected"]
-_GetSizeOf: TypeAlias = Callable[[_V], int] | Callable[[_K, _V], int]
+
+__all__ = [
+    "TRACEMALLOC_DOMAIN",
+    "CacheItemsView",
+    "CacheIterator",
+    "CacheKeysView",
+    "CacheValuesView",
+    "LRUCache",
+    "__version__",
+    "_rebuild",
+    "set_log_level",
+]
 
 __version__: str
 TRACEMALLOC_DOMAIN: int
 
-def _set_log_level(level: int, /) -> None: ...
+def set_log_level(level: int, /) -> None: ...
 def _rebuild(cls: type[_T], maxsize: SupportsIndex | None, /) -> _T: ...
 
+@disjoint_base
 class LRUCache(MutableMapping[_K, _V]):
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
     def __init__(
         self,
         maxsize: SupportsIndex | None,
@@ -61,10 +85,7 @@ class LRUCache(MutableMapping[_K, _V]):
     def __iter__(self) -> Iterator[_K]: ...
     def __reversed__(self) -> Iterator[_K]: ...
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        *_exception: type[BaseException] | BaseException | TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_exception: object) -> None: ...
     @overload
     def get(self, key: _K, default: None = None) -> _V | None: ...
     @overload
@@ -89,18 +110,6 @@ class LRUCache(MutableMapping[_K, _V]):
     @overload
     def setdefault(self, key: _K, default: _V) -> _V: ...
     def get_or_create(self, key: _K, factory: Callable[[], _V]) -> _V: ...
-    @overload
-    def update(self, other: _SupportsKeysAndGetItem[_K, _V], /) -> None: ...
-    @overload
-    def update(
-        self: LRUCache[str, _V], other: _SupportsKeysAndGetItem[str, _V], /, **entries: _V
-    ) -> None: ...
-    @overload
-    def update(self, other: Iterable[tuple[_K, _V]], /) -> None: ...
-    @overload
-    def update(self: LRUCache[str, _V], other: Iterable[tuple[str, _V]], /, **entries: _V) -> None: ...
-    @overload
-    def update(self: LRUCache[str, _V], **entries: _V) -> None: ...
     def clear(self) -> None: ...
     def close(self) -> None: ...
     def resize(self, maxsize: SupportsIndex | None) -> None: ...
@@ -126,6 +135,8 @@ class LRUCache(MutableMapping[_K, _V]):
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
     def __sizeof__(self) -> int: ...
+    @classmethod
+    def __class_getitem__(cls, key: object) -> GenericAlias: ...
 
 @final
 class CacheIterator(Iterator[_T_co]):
@@ -148,7 +159,9 @@ class CacheValuesView(ValuesView[_V_co], Reversible[_V_co], Generic[_V_co]):
     def __reversed__(self) -> Iterator[_V_co]: ...
 
 @final
-class CacheItemsView(ItemsView[_K_co, _V_co], Reversible[tuple[_K_co, _V_co]], Generic[_K_co, _V_co]):
+class CacheItemsView(
+    ItemsView[_K_co, _V_co], Reversible[tuple[_K_co, _V_co]], Generic[_K_co, _V_co]
+):
     @property
     def mapping(self) -> MappingProxyType[_K_co, _V_co]: ...
     def isdisjoint(self, other: Iterable[object]) -> bool: ...

@@ -8,9 +8,9 @@ OFF = logging.CRITICAL + 1
 
 
 class _Logger(logging.Logger):
-    def setLevel(self, level: int | str) -> None:
+    def setLevel(self, level: int | str) -> None:  # noqa: N802 (logging's name)
         super().setLevel(level)
-        _core._set_log_level(self.getEffectiveLevel())
+        _core.set_log_level(self.getEffectiveLevel())
 
 
 logger = logging.getLogger("leaksafe")

@@ -920,7 +920,7 @@ impl LruCache {
     /// >>> cache["a"] = 1
     /// >>> cache.pop("a"), cache.pop("a", None)
     /// (1, None)
-    #[pyo3(signature = (key, default = Argument::Absent), text_signature = "($self, key, default=..., /)")]
+    #[pyo3(signature = (key, default = Argument::Absent), text_signature = "($self, key, default=...)")]
     fn pop(
         slf: &Bound<'_, Self>,
         key: &Bound<'_, PyAny>,

@@ -97,7 +97,7 @@ def test_nothing_is_lost(kind: str) -> None:
         for step in range(count):
             cache[key(thread * count + step)] = (thread, step)
 
-    together(*(lambda thread=thread: fill(thread) for thread in range(THREADS)))  # type: ignore[misc]
+    together(*(lambda thread=thread: fill(thread) for thread in range(THREADS)))
     assert len(cache) == THREADS * count
     for thread in range(THREADS):
         for step in range(count):
@@ -135,7 +135,7 @@ def test_a_reader_never_sees_a_wrong_value(kind: str) -> None:
                         assert got in (None, ("value", number))
                 assert len(cache) <= 24
 
-    together(*(lambda seed=seed: job(seed) for seed in range(THREADS)))  # type: ignore[misc]
+    together(*(lambda seed=seed: job(seed) for seed in range(THREADS)))
     assert len(cache) <= 24
     numbers = [number_of(one) for one in cache]
     assert len(set(numbers)) == len(numbers)
@@ -176,7 +176,7 @@ def test_factories_of_different_keys_run_side_by_side() -> None:
     def factory() -> int:
         return meeting.wait()
 
-    together(*(lambda n=n: cache.get_or_create(n, factory) for n in range(THREADS)))  # type: ignore[misc]
+    together(*(lambda n=n: cache.get_or_create(n, factory) for n in range(THREADS)))
     assert len(cache) == THREADS
 
 
@@ -222,9 +222,7 @@ def test_waiting_lets_the_others_run() -> None:
         let_go.wait()
         return "made"
 
-    threads = [
-        threading.Thread(target=lambda: cache.get_or_create("key", slow)) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: cache.get_or_create("key", slow)) for _ in range(8)]
     for thread in threads:
         thread.start()
     started.wait()
@@ -266,7 +264,7 @@ def test_one_takes_each() -> None:
                 except KeyError:
                     pass
 
-        together(*(lambda into=into: take(into) for into in taken))  # type: ignore[misc]
+        together(*(lambda into=into: take(into) for into in taken))
         everything = [number for into in taken for number in into]
         assert sorted(everything) == list(range(count))
         assert len(cache) == 0
@@ -308,7 +306,7 @@ def test_each_removal_is_told_once() -> None:
             if step % 31 == 0:
                 cache.resize(8 + step % 9)
 
-    together(*(lambda thread=thread: job(thread) for thread in range(THREADS)))  # type: ignore[misc]
+    together(*(lambda thread=thread: job(thread) for thread in range(THREADS)))
     kept = set(cache.values())
     assert set(told.values()) == {1}
     assert sum(told.values()) + len(kept) == THREADS * count
@@ -348,7 +346,7 @@ def test_weights_stay_exact() -> None:
                 cache.pop(draw.randrange(30), None)
             assert cache.currsize <= 100
 
-    together(*(lambda seed=seed: job(seed) for seed in range(THREADS)))  # type: ignore[misc]
+    together(*(lambda seed=seed: job(seed) for seed in range(THREADS)))
     assert cache.currsize == sum(cache.values()) <= 100
 
 
@@ -447,7 +445,7 @@ def test_a_forked_child_goes_on() -> None:
     if pid == 0:
         code = 1
         try:
-            together(*(lambda n=n: cache.get_or_create(n, lambda: n) for n in range(THREADS)))  # type: ignore[misc]
+            together(*(lambda n=n: cache.get_or_create(n, lambda: n) for n in range(THREADS)))
             assert len(cache) == 2 + THREADS
             code = 0
         finally:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from leaksafe import LRUCache
 
 Cache = LRUCache[Any, Any]
@@ -86,7 +87,7 @@ GROWTHS: dict[str, Callable[[Cache], object]] = {
 @pytest.mark.parametrize("growth", GROWTHS)
 def test_whatever_puts_entries_in(growth: str, size: int) -> None:
     seen: list[int] = []
-    cache = filled(size, on_remove=lambda *args: seen.append(len(cache)))
+    cache: Cache = filled(size, on_remove=lambda *args: seen.append(len(cache)))
     GROWTHS[growth](cache)
     assert len(cache) == cache.currsize == size
     assert max(seen, default=0) <= size, "a callback saw more than the bound"
@@ -95,7 +96,7 @@ def test_whatever_puts_entries_in(growth: str, size: int) -> None:
 @pytest.mark.parametrize("growth", GROWTHS)
 def test_weights(growth: str) -> None:
     seen: list[int] = []
-    cache = filled(
+    cache: Cache = filled(
         7,
         getsizeof=lambda value: 2 if isinstance(value, int) else 3,
         on_remove=lambda *args: seen.append(cache.currsize),

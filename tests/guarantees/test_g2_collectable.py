@@ -236,7 +236,7 @@ def slotted(node: Node) -> object:
 
 def tuple_with_a_list(node: Node) -> object:
     cache: Cache = LRUCache(4)
-    cache[1] = (1, ("a", kept := []))  # type: ignore[var-annotated]
+    cache[1] = (1, ("a", kept := []))
     kept.append(node)
     return cache
 

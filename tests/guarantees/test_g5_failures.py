@@ -113,9 +113,9 @@ def failures() -> dict[str, Callable[[Failing, Cache], object]]:
         "factory": lambda f, c: c.get_or_create(1, f),
         "nested factory": lambda f, c: c.get_or_create(1, lambda: c.get_or_create(2, f)),
         "missing": ask,
-        "getsizeof set": lambda f, c: LRUCache(3, f).__setitem__(1, 1),
-        "getsizeof create": lambda f, c: LRUCache(3, f).get_or_create(1, object),
-        "getsizeof update": lambda f, c: LRUCache(3, f).update(a=1),
+        "getsizeof set": lambda f, c: Cache(3, f).__setitem__(1, 1),
+        "getsizeof create": lambda f, c: Cache(3, f).get_or_create(1, object),
+        "getsizeof update": lambda f, c: Cache(3, f).update(a=1),
         "hash get": lambda f, c: c.get(Hashing(f)),
         "hash set": lambda f, c: c.__setitem__(Hashing(f), 1),
         "eq get": lambda f, c: filled(c, same_hash(f)).get(same_hash(f)),
@@ -278,7 +278,7 @@ def test_a_miss_is_not_kept() -> None:
 
 @isolated()
 def test_waiters_each_fail_on_their_own() -> None:
-    """cachebox, moka-py: one exception for all, whose traceback grows; a SystemExit for everyone."""
+    """cachebox, moka-py: one exception for all, whose traceback grows; a SystemExit for all."""
     cache: Cache = LRUCache(5)
     errors: list[tuple[int, int]] = []
     alive: list[weakref.ref[BaseException]] = []

@@ -162,9 +162,7 @@ def test_circle_through_two_caches() -> None:
 
         results.append(mine.get_or_create("key", factory))
 
-    group = [
-        threading.Thread(target=work, args=pair) for pair in ((one, two), (two, one))
-    ]
+    group = [threading.Thread(target=work, args=pair) for pair in ((one, two), (two, one))]
     for thread in group:
         thread.start()
     for thread in group:
@@ -270,7 +268,7 @@ def test_an_error_is_lost_nowhere() -> None:
     key = Key(1)
     for operation in (
         lambda: cache.get_or_create("x", fails),
-        lambda: LRUCache(3, lambda value: fails()).__setitem__(1, 1),
+        lambda: LRUCache[Any, Any](3, lambda value: fails()).__setitem__(1, 1),
         lambda: Outer(3)[1],
         lambda: (setattr(key, "on_hash", fails), cache.get(key)),
         lambda: cache.update((fails(), 1) for _ in range(3)),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from isolated import isolated, resident
 from leaksafe import LRUCache
 
@@ -228,7 +229,7 @@ def test_many_caches_made_and_dropped() -> None:
             cache[Thing()] = [1]
             with cache:
                 pass
-            LRUCache(4)[1] = 2
+            LRUCache[Any, Any](4)[1] = 2
 
     make()
     gc.collect()

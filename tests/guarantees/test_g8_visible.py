@@ -7,7 +7,7 @@ up sys.getsizeof: these are what is tested.
 from __future__ import annotations
 
 import copy
-import datetime
+import datetime as dt
 import gc
 import pickle
 import sys
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from isolated import isolated, resident
 from leaksafe import LRUCache, _core
 
@@ -56,7 +57,7 @@ def test_referents() -> None:
 def test_referents_of_an_untracked_cache() -> None:
     """Numbers and text cost a collection nothing, and are shown to who asks."""
     cache: Cache = LRUCache(10)
-    key, value = "".join(["k", "ey"]), 10**20
+    key, value = "a key", 10**20
     cache[key] = value
     assert not gc.is_tracked(cache)
     assert identities([key, value]) <= identities(gc.get_referents(cache))
@@ -72,7 +73,7 @@ def test_referents_one_held_twice_is_told_twice() -> None:
 
 def test_referents_of_a_subclass_instance() -> None:
     class Sub(LRUCache[Any, Any]):
-        pass
+        attribute: Thing
 
     cache = Sub(4)
     cache.attribute = thing = Thing()
@@ -83,7 +84,7 @@ def test_referents_of_a_subclass_instance() -> None:
 
 
 def test_referrers() -> None:
-    """"Who holds this?", as objgraph asks it."""
+    """The question "who holds this?", as objgraph asks it."""
     thing = Thing()
     cache: Cache = LRUCache(10)
     cache["x"] = thing
@@ -112,7 +113,7 @@ ATOMIC: list[Any] = [
     (1, (2.5, (None, b"x"))),
     object(),
     range(5),
-    datetime.date(2000, 1, 1),
+    dt.date(2000, 1, 1),
 ]
 OTHERS: list[Any] = [
     [],
@@ -184,13 +185,21 @@ def test_tracked_for_its_callables_its_class_and_its_users() -> None:
     assert gc.is_tracked(iter(cache)) and gc.is_tracked(cache.keys())
 
 
+COPIES: list[Callable[[Cache], Cache]] = [
+    lambda c: c.copy(),
+    copy.copy,
+    copy.deepcopy,
+    lambda c: pickle.loads(pickle.dumps(c)),
+]
+
+
 def test_tracked_for_a_copy() -> None:
     cache: Cache = LRUCache(3)
     cache[1] = 2
-    for make in (Cache.copy, copy.copy, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))):
+    for make in COPIES:
         assert not gc.is_tracked(make(cache))
     cache[2] = [1]
-    for make in (Cache.copy, copy.copy, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))):
+    for make in COPIES:
         assert gc.is_tracked(make(cache))
     assert gc.is_tracked(LRUCache[Any, Any](3) | {1: []})
 
@@ -199,7 +208,7 @@ def test_tracked_for_a_copy() -> None:
 def test_getsizeof_is_the_resident_table() -> None:
     """Within a quarter of what the process really grew by, for a big cache."""
     numbers = list(range(1_000_000))
-    LRUCache(None).update(zip(numbers, numbers, strict=True))
+    LRUCache[Any, Any](None).update(zip(numbers, numbers, strict=True))
     gc.collect()
     before = resident()
     cache: Cache = LRUCache(None)
@@ -258,9 +267,7 @@ def test_tracemalloc() -> None:
         [tracemalloc.DomainFilter(inclusive=True, domain=domain)]
     )
     # it is this line that made it grow
-    assert any(
-        frame.filename == __file__ for trace in snapshot.traces for frame in trace.traceback
-    )
+    assert any(frame.filename == __file__ for trace in snapshot.traces for frame in trace.traceback)
     cache.clear()
     assert told(domain) < size / 10
     for number in range(10_000):

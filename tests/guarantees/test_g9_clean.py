@@ -393,7 +393,7 @@ def views_set_operations() -> Round:
         cache.keys() | {"c"}
         cache.keys() - {"b"}
         cache.items() ^ {("a", 1)}
-        cache.keys() == {"a", "b"}  # noqa: B015
+        cache.keys() == {"a", "b"}
 
     return run
 
@@ -452,7 +452,7 @@ def representation_error() -> Round:
 
 def update() -> Round:
     cache, other = filled(4), filled(4)
-    pairs = [(key, OTHER) for key in KEYS]
+    pairs: list[Any] = [(key, OTHER) for key in KEYS]
     mapping = dict.fromkeys(KEYS, VALUE)
 
     def run() -> None:
@@ -466,7 +466,7 @@ def update() -> Round:
 
 def update_error() -> Round:
     cache = filled(4)
-    broken = [(HIT, VALUE), (1, 2, 3)]
+    broken: list[Any] = [(HIT, VALUE), (1, 2, 3)]
     return quietly(lambda: cache.update(broken), ValueError)
 
 
@@ -608,7 +608,7 @@ def weigher_error() -> Round:
 
 def weigher_nonsense() -> Round:
     cache: Cache = LRUCache(4, lambda value: -1)
-    other: Cache = LRUCache(4, lambda value: 1.5)  # type: ignore[arg-type, return-value]
+    other: Cache = LRUCache(4, lambda value: 1.5)  # type: ignore[arg-type]
     third: Cache = LRUCache(4, lambda value: 2**70)
     return alternating(
         quietly(lambda: cache.__setitem__(HIT, VALUE), ValueError),

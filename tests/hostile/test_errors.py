@@ -1,4 +1,4 @@
-"""Errors raised from each place where a cache runs foreign code reach the caller, and only there."""
+"""Errors from each place where a cache runs foreign code reach the caller, and nobody else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from actors import Cache, check
+
 from isolated import each, isolated, raises
 from leaksafe import LRUCache
 
@@ -277,7 +278,7 @@ def test_missing_raises(kind: str) -> None:
 def test_contents_raise(kind: str) -> None:
     """repr, ==, copying: whatever asks the contents hands on what they raise."""
     error = KINDS[kind]("x")
-    for at, operations in (
+    places: list[tuple[str, list[Callable[[Cache], object]]]] = [
         ("repr", [repr, str, lambda c: repr(c.values()), lambda c: repr(c.items())]),
         ("reduce", [pickle.dumps]),
         ("deepcopy", [copy.deepcopy]),
@@ -291,7 +292,8 @@ def test_contents_raise(kind: str) -> None:
                 lambda c: ("bomb", object()) in c.items(),
             ],
         ),
-    ):
+    ]
+    for at, operations in places:
         bomb = Bomb(error, at)
         cache = filled(LRUCache(8))
         cache["bomb"] = bomb
@@ -501,7 +503,8 @@ def test_a_miss_inside_a_handler_keeps_the_context() -> None:
 @isolated()
 def test_unhashable_keys() -> None:
     cache = filled(LRUCache(3))
-    for key in ([], {}, set(), ([],), (1, (2, {}))):
+    keys: list[Any] = [[], {}, set(), ([],), (1, (2, {}))]
+    for key in keys:
         for name, operation in key_operations(cache, key).items():
             try:
                 operation()

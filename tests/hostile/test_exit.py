@@ -12,6 +12,7 @@ import types
 from typing import Any
 
 from actors import Cache, Value
+
 from isolated import DONE, each, isolated, run_source
 from leaksafe import LRUCache
 
@@ -109,7 +110,19 @@ class Slow:
         return isinstance(other, Slow) and self.number == other.number
 
 
-@each("work", ["plain", "eq", "factory", "sleeping factory", "waiting", "on_remove", "walk", "sleeping eq"])
+WORK = [
+    "plain",
+    "eq",
+    "factory",
+    "sleeping factory",
+    "waiting",
+    "on_remove",
+    "walk",
+    "sleeping eq",
+]
+
+
+@each("work", WORK)
 @isolated()
 def test_daemon_threads_inside_at_exit(work: str) -> None:
     """Daemon threads are stopped wherever they are, inside our code too."""

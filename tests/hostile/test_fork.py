@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors import Cache, Value, check
+
 from isolated import each, isolated
 from leaksafe import LRUCache
 
@@ -230,7 +231,8 @@ def test_fork_from_inside(place: str) -> None:
         if place == "repr":
             repr(cache)
         made = cache.get_or_create(Key(99), factory)
-        assert made == ("inner" if place == "factory" else "outer") or made == "outer"
+        # of two that were made for one key, either may be kept
+        assert made in ("inner", "outer")
         cache[Key(3)] = Dying()
         check(cache)
         use_all(cache)

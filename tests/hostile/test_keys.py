@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors import Cache, Value, check, nothing_left
+
 from isolated import each, isolated, outcome, raises
 from leaksafe import LRUCache
 
@@ -559,7 +560,7 @@ def test_tuple_nested_deep(depth: int) -> None:
     cache[key] = "value"
     assert cache[key] == "value"
     for asked, right in ((same, "value"), (other, KeyError)):
-        got = outcome(lambda asked=asked: cache[asked])  # type: ignore[misc]
+        got = outcome(lambda asked=asked: cache[asked])
         assert got in (right, RecursionError), f"{got!r}"
         if depth == 100:
             assert got == right

@@ -24,6 +24,7 @@ from actors import (
     firing_pairs,
     nothing_left,
 )
+
 from isolated import each, isolated
 from leaksafe import LRUCache
 

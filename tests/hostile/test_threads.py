@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors import ACTIONS, Cache, Value, check, nothing_left
+
 from isolated import each, isolated, raises
 from leaksafe import LRUCache
 
@@ -311,7 +312,7 @@ def test_one_iterator_in_four_threads() -> None:
     for number in range(2_000):
         cache[number] = number
     for view in (cache, cache.keys(), cache.values(), cache.items()):
-        walk = iter(view)  # type: ignore[call-overload]
+        walk = iter(view)
         seen: list[list[Any]] = [[] for _ in range(4)]
 
         def take(into: list[Any], walk: Any = walk) -> None:
