@@ -36,7 +36,10 @@ mod python {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
+        crate::interop::interpreter::refuse_subinterpreters(py)?;
         crate::interop::logging::install(py)?;
+        crate::interop::flight::prepare(py)?;
+        crate::types::stats::prepare(py)?;
         crate::interop::hot::install::<LruCache>(py)?;
         let abc = py.import("collections.abc")?;
         for (name, class) in [

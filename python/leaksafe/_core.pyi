@@ -62,7 +62,6 @@ def _rebuild(cls: type[_T], maxsize: SupportsIndex | None, /) -> _T: ...
 
 @disjoint_base
 class LRUCache(MutableMapping[_K, _V]):
-    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
     def __init__(
         self,
         maxsize: SupportsIndex | None,

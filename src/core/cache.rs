@@ -9,7 +9,8 @@ use super::slots::{Slot, Slots};
 /// A key and its value, with the hash that the key had on its way in.
 #[derive(Debug)]
 pub struct Entry<K, V> {
-    hash: u64,
+    /// The hash.
+    pub hash: u64,
     /// The key.
     pub key: K,
     /// The value.
@@ -366,6 +367,26 @@ impl<K, V, O: Order> Cache<K, V, O> {
             smaller.changes = self.changes + 1;
             *self = smaller;
         }
+    }
+
+    /// A second cache with the same bound, order and weights, and keys and values that `copy` makes. O(n).
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfMemory`].
+    pub fn duplicate(&self, copy: impl Fn(&K, &V) -> (K, V)) -> Result<Self, StoreError> {
+        let mut twin = Self::new(None, self.weights.is_some());
+        let mut evicted = Removed::default();
+        let mut at = self.order.victim();
+        while let Some(slot) = at {
+            if let Some(entry) = self.slots.get(slot) {
+                let (key, value) = copy(&entry.key, &entry.value);
+                twin.insert(entry.hash, key, value, self.weight_of(slot), &mut evicted)
+                    .map_err(|(error, _, _)| error)?;
+            }
+            at = self.order.after(slot);
+        }
+        twin.bound = self.bound;
+        Ok(twin)
     }
 
     /// Every entry, in no order that means anything.

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 type Thread = c_ulong;
 
@@ -61,6 +62,15 @@ fn this_thread() -> Thread {
     unsafe { ffi::PyThread_get_thread_ident() }
 }
 
+/// `_thread.allocate_lock`, imported while that is possible: not at the interpreter's end.
+///
+/// # Errors
+/// When it can't be imported.
+pub fn prepare(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static ALLOCATE_LOCK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    ALLOCATE_LOCK.import(py, "_thread", "allocate_lock")
+}
+
 /// One computation under way.
 ///
 /// The lock that waiters block on is one of Python's, so that signals reach a waiting main thread, and so that it is
@@ -88,7 +98,7 @@ impl Flight {
     /// # Errors
     /// What the making of a lock raises.
     pub fn depart(py: Python<'_>) -> PyResult<Arc<Self>> {
-        let landed = py.import("_thread")?.call_method0("allocate_lock")?;
+        let landed = prepare(py)?.call0()?;
         landed.call_method0("acquire")?;
         Ok(Arc::new(Self {
             leader: this_thread(),

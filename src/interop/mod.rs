@@ -5,6 +5,7 @@ pub mod flight;
 pub mod gc;
 pub mod guard;
 pub mod hot;
+pub mod interpreter;
 pub mod logging;
 pub mod lookup;
 pub mod release;

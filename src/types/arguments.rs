@@ -4,6 +4,8 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat};
 
+use crate::interop::interpreter;
+
 /// An integer of 0 to `sys.maxsize`, from an `int` or what has an `__index__`, but not from a `bool`.
 ///
 /// # Errors
@@ -25,10 +27,7 @@ pub fn count(value: &Bound<'_, PyAny>, what: &str, allowed: &str) -> PyResult<u6
     if !value.get_type().hasattr("__index__")? {
         return Err(wrong_type());
     }
-    let index = value
-        .py()
-        .import("operator")?
-        .call_method1("index", (value,))?;
+    let index = interpreter::index(value)?;
     if index.lt(0)? {
         return Err(PyValueError::new_err(format!(
             "{what} must not be negative, but is {}",

@@ -339,13 +339,28 @@ impl LruCache {
 
     /// All items in order, as they are now.
     pub fn snapshot<'py>(slf: &Bound<'py, Self>) -> Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        Self::hashed_snapshot(slf)
+            .into_iter()
+            .map(|(_, key, value)| (key, value))
+            .collect()
+    }
+
+    fn hashed_snapshot<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> Vec<(u64, Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         let py = slf.py();
         slf.get().read(py, |entries| {
             entries
                 .walk(false)
                 .into_iter()
                 .filter_map(|slot| entries.get(slot))
-                .map(|entry| (entry.key.bind(py).clone(), entry.value.bind(py).clone()))
+                .map(|entry| {
+                    (
+                        entry.hash,
+                        entry.key.bind(py).clone(),
+                        entry.value.bind(py).clone(),
+                    )
+                })
                 .collect()
         })
     }
@@ -670,13 +685,13 @@ impl LruCache {
     fn update_from(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         if let Ok(other) = other.cast::<Self>() {
-            for (key, value) in Self::snapshot(other) {
-                Self::set(slf, &key, &value)?;
+            for (hash, key, value) in Self::hashed_snapshot(other) {
+                Self::set(slf, &key, hash, &value)?;
             }
         } else if other.hasattr(intern!(py, "keys"))? {
             for key in other.call_method0(intern!(py, "keys"))?.try_iter()? {
                 let key = key?;
-                Self::set(slf, &key, &other.get_item(&key)?)?;
+                Self::set(slf, &key, hash_of(&key)?, &other.get_item(&key)?)?;
             }
         } else {
             for (at, pair) in other.try_iter()?.enumerate() {
@@ -687,7 +702,7 @@ impl LruCache {
                         pair.len()
                     )));
                 };
-                Self::set(slf, key, value)?;
+                Self::set(slf, key, hash_of(key)?, value)?;
             }
         }
         Ok(())
@@ -696,9 +711,10 @@ impl LruCache {
     fn set(
         slf: &Bound<'_, Self>,
         key: &Bound<'_, PyAny>,
+        hash: u64,
         value: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        match Self::store(slf, key, hash_of(key)?, value, false)? {
+        match Self::store(slf, key, hash, value, false)? {
             Ok(_) => Ok(()),
             Err(refusal) => Err(Self::refused(slf, refusal)),
         }
@@ -842,7 +858,7 @@ impl LruCache {
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        Self::set(slf, key, value)
+        Self::set(slf, key, hash_of(key)?, value)
     }
 
     fn __delitem__(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -1225,7 +1241,25 @@ impl LruCache {
     /// (1, 2)
     fn copy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         let twin = Self::like(slf)?;
-        Self::update_from(&twin, slf)?;
+        let py = slf.py();
+        // By the stored hashes and weights: a copy asks neither the keys nor `getsizeof` anything.
+        let entries = slf
+            .get()
+            .read(py, |entries| {
+                entries.duplicate(|key, value| (key.clone_ref(py), value.clone_ref(py)))
+            })
+            .map_err(|error| Self::refused(&twin, Refusal::Store(error)))?;
+        let tracked = slf.get().state.with(py, |state| state.tracked);
+        let change = twin.get().state.with(py, |state| {
+            if tracked {
+                state.track(&twin);
+            }
+            let empty = std::mem::replace(&mut state.entries, entries);
+            (empty, state.reallocated())
+        });
+        if let Some(allocated) = change.1 {
+            trace::report(twin.get().address(), allocated);
+        }
         Ok(twin)
     }
 
@@ -1258,7 +1292,7 @@ impl LruCache {
         let items: Items<'_> = state.get_item(3)?.extract()?;
         Self::restore(slf, (getsizeof, on_remove), &attributes)?;
         for (key, value) in items {
-            Self::set(slf, &key, &value)?;
+            Self::set(slf, &key, hash_of(&key)?, &value)?;
         }
         Ok(())
     }

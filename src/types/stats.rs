@@ -24,6 +24,20 @@ impl Cause {
     }
 }
 
+const MODULE: &str = "leaksafe._stats";
+static STATS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static REMOVALS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Imports the classes, while that is possible: not at the interpreter's end, where destructors may ask for them.
+///
+/// # Errors
+/// When they can't be imported.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    STATS.import(py, MODULE, "CacheStats")?;
+    REMOVALS.import(py, MODULE, "Removals")?;
+    Ok(())
+}
+
 /// Counts since the cache was made.
 #[derive(Clone, Copy, Default)]
 pub struct Counters {
@@ -58,9 +72,7 @@ impl Counters {
         currsize: u64,
         maxsize: Option<u64>,
     ) -> PyResult<Bound<'_, PyAny>> {
-        static STATS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static REMOVALS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let removals = REMOVALS.import(py, "leaksafe._stats", "Removals")?.call1((
+        let removals = REMOVALS.import(py, MODULE, "Removals")?.call1((
             self.size,
             self.replaced,
             self.explicit,
@@ -68,7 +80,7 @@ impl Counters {
             self.cleared,
             0,
         ))?;
-        STATS.import(py, "leaksafe._stats", "CacheStats")?.call1((
+        STATS.import(py, MODULE, "CacheStats")?.call1((
             self.hits,
             self.misses,
             self.insertions,
