@@ -93,6 +93,10 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="only what takes little time")
     options = parser.parse_args()
 
+    # A Python that was just unpacked has compiled nothing yet. If it may not keep what it compiles,
+    # each of the many short processes of the tests would compile half the library anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
     checks = list(quick() if options.quick else full())
     skipped: list[str] = []
     if not options.quick:
