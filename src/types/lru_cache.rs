@@ -267,9 +267,16 @@ impl State {
 
     /// The value in a slot, which becomes the most recent.
     #[inline]
-    fn hit(&mut self, py: Python<'_>, slot: Slot) -> Option<Py<PyAny>> {
+    fn used(&mut self, py: Python<'_>, slot: Slot) -> Option<Py<PyAny>> {
         let value = self.entries.get(slot)?.value.clone_ref(py);
         self.entries.touch(slot);
+        Some(value)
+    }
+
+    /// The same, counted.
+    #[inline]
+    fn hit(&mut self, py: Python<'_>, slot: Slot) -> Option<Py<PyAny>> {
+        let value = self.used(py, slot)?;
         self.counters.hits += 1;
         Some(value)
     }
@@ -420,8 +427,9 @@ impl LruCache {
         let mut change = Change::default();
         let outcome = Self::locate(slf, key, hash, |state, found| {
             if let (true, Some(slot)) = (keep, found) {
+                // Counted as a miss already: it came between.
                 change.leftover = Some(pair);
-                return Ok(state.hit(slf.py(), slot));
+                return Ok(state.used(slf.py(), slot));
             }
             if !atomic {
                 state.track(slf);
