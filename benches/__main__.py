@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benches import fresh, mapping
+from benches import fresh, functions, mapping
 from benches.measure import Settings, pin
 from benches.peers import Peer, load
 from benches.table import Section, render, summary
@@ -18,6 +18,7 @@ Suite = Callable[[str, dict[str, Peer], Settings], Section]
 # A later structure adds its module here, with the sections it can measure.
 SUITES: dict[str, Suite] = {
     **dict.fromkeys(mapping.OPERATIONS, mapping.section),
+    **dict.fromkeys(functions.CALLS, functions.section),
     **dict.fromkeys(fresh.MEASURES, fresh.section),
 }
 

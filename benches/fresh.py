@@ -13,7 +13,7 @@ from statistics import median
 from time import thread_time_ns
 
 from benches.measure import Settings, Spread
-from benches.peers import LOADERS, OURS, Peer
+from benches.peers import LOADERS, OURS, REMEMBERING, Peer
 from benches.table import Row, Section, Target
 
 
@@ -64,7 +64,8 @@ class Measure:
     unit: str
     target: Target
     run: Callable[[Peer, int], float]
-    over_dict: bool
+    loaders: dict[str, Callable[[], Peer]]
+    over_dict: bool = False
 
 
 MEASURES: dict[str, Measure] = {
@@ -74,7 +75,15 @@ MEASURES: dict[str, Measure] = {
         "1 byte",
         Target(48.0),
         resident_bytes,
-        over_dict=False,
+        LOADERS,
+    ),
+    "call-memory": Measure(
+        "resident memory of a decorated function, bytes a call with one argument",
+        "VmRSS before and after the calls; arguments and results are there before",
+        "1 byte",
+        Target(60.0),
+        resident_bytes,
+        REMEMBERING,
     ),
     "gc": Measure(
         "added to a full collection, ms over what a dict adds",
@@ -83,6 +92,7 @@ MEASURES: dict[str, Measure] = {
         "1 ms",
         Target(1.0),
         collection_ms,
+        LOADERS,
         over_dict=True,
     ),
 }
@@ -93,6 +103,8 @@ def section(name: str, peers: dict[str, Peer], settings: Settings) -> Section:
     figures: dict[str, list[float]] = {}
     notes: list[str] = []
     for peer in peers:
+        if peer not in measure.loaders:
+            continue
         try:
             figures[peer] = [
                 _in_fresh_process(name, peer, settings.entries) for _ in range(settings.processes)
@@ -120,4 +132,5 @@ def _in_fresh_process(measure: str, peer: str, entries: int) -> float:
 
 
 if __name__ == "__main__":
-    print(MEASURES[sys.argv[1]].run(LOADERS[sys.argv[2]](), int(sys.argv[3])))
+    measure = MEASURES[sys.argv[1]]
+    print(measure.run(measure.loaders[sys.argv[2]](), int(sys.argv[3])))

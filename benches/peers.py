@@ -5,7 +5,7 @@ The peers ship no types that could be relied on, so they are `Any` here.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from importlib.metadata import version
 from time import (
@@ -220,11 +220,11 @@ def _theine() -> Peer:
 
 
 class _Remembered:
-    """`functools.lru_cache`, filled like a cache: its function returns what it is told to."""
+    """A decorated function, filled like a cache: it returns what it is told to."""
 
-    def __init__(self, maxsize: int) -> None:
+    def __init__(self, decorator: Callable[[int], Any], maxsize: int) -> None:
         self.value: Any = None
-        self.ask = lru_cache(maxsize)(lambda key: self.value)
+        self.ask = decorator(maxsize)(lambda key: self.value)
 
     def set(self, key: Any, value: Any) -> None:
         self.value = value
@@ -232,7 +232,14 @@ class _Remembered:
 
 
 def _functools() -> Peer:
-    return Peer("functools", "", _Remembered, _Remembered, {}, fill_by_set)
+    make = partial(_Remembered, lru_cache)
+    return Peer("functools", "", _Remembered, make, {}, fill_by_set)
+
+
+def _our_function() -> Peer:
+    leaksafe = import_module("leaksafe")
+    make = partial(_Remembered, leaksafe.lru_cache)
+    return Peer(OURS, leaksafe.__version__, _Remembered, make, {}, fill_by_set)
 
 
 LOADERS: dict[str, Callable[[], Peer]] = {
@@ -245,6 +252,9 @@ LOADERS: dict[str, Callable[[], Peer]] = {
     "theine": _theine,
     "functools": _functools,
 }
+
+# Those that remember calls, by the same names.
+REMEMBERING: dict[str, Callable[[], Peer]] = {OURS: _our_function, "functools": _functools}
 
 
 def load() -> tuple[dict[str, Peer], list[str]]:

@@ -18,6 +18,8 @@ mod python {
     #[pymodule_export]
     use crate::types::lru_cache::{LruCache, rebuild};
     #[pymodule_export]
+    use crate::types::lru_function::{Elsewhere, LruFunction, LruMethod, Reaper, Results};
+    #[pymodule_export]
     use crate::types::views::{ItemsView, KeysView, ValuesView};
 
     #[pymodule_export]
@@ -39,7 +41,9 @@ mod python {
         crate::interop::interpreter::refuse_subinterpreters(py)?;
         crate::interop::logging::install(py)?;
         crate::interop::flight::prepare(py)?;
+        crate::interop::call::prepare(py)?;
         crate::types::stats::prepare(py)?;
+        crate::types::lru_function::prepare(py)?;
         crate::interop::hot::install::<LruCache>(py)?;
         let abc = py.import("collections.abc")?;
         for (name, class) in [

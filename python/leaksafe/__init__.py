@@ -2,6 +2,15 @@
 
 from leaksafe import _logging as _logging
 from leaksafe._core import LRUCache, __version__
+from leaksafe._functions import LeakWarning, cache, lru_cache
 from leaksafe._stats import CacheStats, Removals
 
-__all__ = ["CacheStats", "LRUCache", "Removals", "__version__"]
+__all__ = [
+    "CacheStats",
+    "LRUCache",
+    "LeakWarning",
+    "Removals",
+    "__version__",
+    "cache",
+    "lru_cache",
+]

@@ -9,15 +9,20 @@ from collections.abc import (
     Reversible,
     ValuesView,
 )
+from functools import _CacheInfo  # pyright: ignore[reportPrivateUsage]  # it has no public name
+from inspect import Signature
 from types import GenericAlias, MappingProxyType
 from typing import (
     Any,
+    Concatenate,
     Generic,
     Literal,
+    ParamSpec,
     Protocol,
     Self,
     SupportsIndex,
     TypeAlias,
+    TypedDict,
     TypeVar,
     final,
     overload,
@@ -35,6 +40,11 @@ _V2 = TypeVar("_V2")
 _K_co = TypeVar("_K_co", covariant=True)
 _V_co = TypeVar("_V_co", covariant=True)
 _T_co = TypeVar("_T_co", covariant=True)
+_P = ParamSpec("_P")
+_Q = ParamSpec("_Q")
+_R = TypeVar("_R")
+_R_co = TypeVar("_R_co", covariant=True)
+_Class = TypeVar("_Class", bound=type[Any])
 
 class _SupportsKeysAndGetItem(Protocol[_K, _V_co]):
     def keys(self) -> Iterable[_K]: ...
@@ -49,6 +59,11 @@ __all__ = [
     "CacheKeysView",
     "CacheValuesView",
     "LRUCache",
+    "_Elsewhere",
+    "_LruFunction",
+    "_LruMethod",
+    "_Reaper",
+    "_Results",
     "__version__",
     "_rebuild",
     "set_log_level",
@@ -166,3 +181,77 @@ class CacheItemsView(
     def isdisjoint(self, other: Iterable[object]) -> bool: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __reversed__(self) -> Iterator[tuple[_K_co, _V_co]]: ...
+
+class _CacheParameters(TypedDict):
+    maxsize: int | None
+    typed: bool
+
+@final
+class _LruFunction(Generic[_P, _R_co]):
+    __name__: str
+    __qualname__: str
+    __wrapped__: Callable[_P, _R_co]
+    cache_parameters: Callable[[], _CacheParameters]
+    def __new__(
+        cls,
+        function: Callable[_P, _R_co],
+        maxsize: int | None,
+        typed: bool,
+        weak_self: bool,
+        /,
+    ) -> Self: ...
+    def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co: ...
+    # As a class method, as an attribute of the class, as a method, as a static method. `self` is a
+    # Callable here because mypy doesn't compare what a Concatenate of another class begins with.
+    @overload
+    def __get__(
+        self: Callable[Concatenate[_Class, _Q], _R], instance: object, owner: _Class, /
+    ) -> _LruMethod[_Q, _R]: ...
+    @overload
+    def __get__(self, instance: None, owner: type | None = None, /) -> Self: ...
+    @overload
+    def __get__(
+        self: Callable[Concatenate[_T, _Q], _R], instance: _T, owner: type | None = None, /
+    ) -> _LruMethod[_Q, _R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> Self: ...
+    def cache_info(self) -> _CacheInfo: ...
+    def cache_clear(self) -> None: ...
+    def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+    def cache_discard(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class _LruMethod(Generic[_P, _R_co]):
+    __name__: str
+    __qualname__: str
+    __wrapped__: Callable[..., _R_co]
+    cache_parameters: Callable[[], _CacheParameters]
+    @property
+    def __signature__(self) -> Signature: ...
+    @property
+    def __self__(self) -> object: ...
+    @property
+    def __func__(self) -> _LruFunction[..., _R_co]: ...
+    def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co: ...
+    def cache_info(self) -> _CacheInfo: ...
+    def cache_clear(self) -> None: ...
+    def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+    def cache_discard(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+
+@final
+class _Results:
+    def __new__(cls) -> Self: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, _memo: object, /) -> Self: ...
+    def __len__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class _Elsewhere: ...
+
+@final
+class _Reaper:
+    def __call__(self, reference: object) -> None: ...

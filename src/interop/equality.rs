@@ -94,6 +94,23 @@ pub fn compare(stored: &Py<PyAny>, asked: &Bound<'_, PyAny>) -> Verdict {
     unsafe { compare_pointers(stored.as_ptr(), asked.as_ptr(), DEPTH) }
 }
 
+/// As [`compare`], for two borrowed objects.
+#[inline]
+pub fn compare_objects(stored: &Bound<'_, PyAny>, asked: &Bound<'_, PyAny>) -> Verdict {
+    compare(stored.as_unbound(), asked)
+}
+
+/// Whether an object's class leaves equality as it is for any object: nothing equals it but itself, as far as it is
+/// asked.
+pub fn by_identity(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is live, and so is its type; the base type is static.
+    unsafe {
+        let own = (*ffi::Py_TYPE(object.as_ptr())).tp_richcompare;
+        let base = (*(&raw const ffi::PyBaseObject_Type)).tp_richcompare;
+        own.map(|function| function as usize) == base.map(|function| function as usize)
+    }
+}
+
 /// Whether an object can't be part of a cycle: it has no part in garbage collection, or is a tuple of such.
 #[inline]
 pub fn is_atomic(object: &Bound<'_, PyAny>) -> bool {

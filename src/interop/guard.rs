@@ -30,6 +30,12 @@ impl Drop for Release<'_> {
     }
 }
 
+impl<T: Default> Default for Guarded<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T> Guarded<T> {
     pub fn new(data: T) -> Self {
         Self {

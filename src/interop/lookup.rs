@@ -7,6 +7,45 @@ use super::equality::{self, Verdict};
 use super::guard::Guarded;
 use crate::core::{Cache, Slot};
 
+/// What is looked for.
+pub trait Probe<'py> {
+    /// That the thread is attached.
+    fn py(&self) -> Python<'py>;
+
+    /// Compares a stored key with it, without running Python code.
+    fn compare(&self, stored: &Py<PyAny>) -> Verdict;
+
+    /// Compares a stored key with it, by Python's equality.
+    ///
+    /// # Errors
+    /// What a comparison raises.
+    fn equal(&self, stored: &Bound<'py, PyAny>) -> PyResult<bool>;
+
+    /// What it is, for a message.
+    fn described(&self) -> String;
+}
+
+impl<'py> Probe<'py> for Bound<'py, PyAny> {
+    fn py(&self) -> Python<'py> {
+        Bound::py(self)
+    }
+
+    #[inline]
+    fn compare(&self, stored: &Py<PyAny>) -> Verdict {
+        equality::compare(stored, self)
+    }
+
+    fn equal(&self, stored: &Bound<'py, PyAny>) -> PyResult<bool> {
+        equality::equal(stored, self)
+    }
+
+    fn described(&self) -> String {
+        self.get_type()
+            .name()
+            .map_or_else(|_| "key".to_owned(), |name| name.to_string())
+    }
+}
+
 /// How often the candidates of one lookup may turn out to have changed while they were compared. A thread that
 /// inserts keys with the same hash causes one each time it wins the race; only an `__eq__` that changes the structure
 /// at every comparison gets this far.
@@ -41,9 +80,9 @@ impl Asked {
 /// # Errors
 /// What `__eq__` raises; `RuntimeError` when the candidates change at every comparison. `section` has not run then.
 #[inline]
-pub fn locate<S, V, R>(
+pub fn locate<'py, S, V, R>(
     guarded: &Guarded<S>,
-    key: &Bound<'_, PyAny>,
+    key: &impl Probe<'py>,
     hash: u64,
     table: impl Fn(&S) -> &Cache<Py<PyAny>, V>,
     section: impl FnOnce(&mut S, Option<Slot>) -> R,
@@ -51,7 +90,7 @@ pub fn locate<S, V, R>(
     let attempt = guarded.with(key.py(), |data| {
         let mut unsure = false;
         let found = table(data).find(hash, |candidate| {
-            let verdict = equality::compare(candidate, key);
+            let verdict = key.compare(candidate);
             unsure |= verdict == Verdict::Unsure;
             verdict == Verdict::Same
         });
@@ -68,9 +107,9 @@ pub fn locate<S, V, R>(
 }
 
 #[cold]
-fn locate_with_python<S, V, R>(
+fn locate_with_python<'py, S, V, R>(
     guarded: &Guarded<S>,
-    key: &Bound<'_, PyAny>,
+    key: &impl Probe<'py>,
     hash: u64,
     table: impl Fn(&S) -> &Cache<Py<PyAny>, V>,
     section: impl FnOnce(&mut S, Option<Slot>) -> R,
@@ -85,7 +124,7 @@ fn locate_with_python<S, V, R>(
             let found = table(data).find(hash, |candidate| {
                 let verdict = asked
                     .verdict(candidate)
-                    .unwrap_or_else(|| equality::compare(candidate, key));
+                    .unwrap_or_else(|| key.compare(candidate));
                 unsure |= verdict == Verdict::Unsure;
                 verdict == Verdict::Same
             });
@@ -95,7 +134,7 @@ fn locate_with_python<S, V, R>(
                         .candidates(hash)
                         .filter(|candidate| {
                             asked.verdict(candidate).is_none()
-                                && equality::compare(candidate, key) == Verdict::Unsure
+                                && key.compare(candidate) == Verdict::Unsure
                         })
                         .map(|candidate| candidate.clone_ref(py)),
                 );
@@ -107,7 +146,7 @@ fn locate_with_python<S, V, R>(
             return Ok(result);
         }
         for candidate in unknown {
-            if equality::equal(candidate.bind(py), key)? {
+            if key.equal(candidate.bind(py))? {
                 asked.same = Some(candidate);
                 break;
             }
@@ -117,6 +156,6 @@ fn locate_with_python<S, V, R>(
     Err(PyRuntimeError::new_err(format!(
         "the keys with the hash of this {} changed at each of {RESTARTS} comparisons; does its __eq__, or theirs, \
          change the cache?",
-        key.get_type().name()?
+        key.described()
     )))
 }

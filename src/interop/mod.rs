@@ -1,5 +1,6 @@
 //! How Rust talks to CPython. All of the crate's `unsafe` is here, each block with the reason why it is sound.
 
+pub mod call;
 pub mod equality;
 pub mod flight;
 pub mod gc;
@@ -11,3 +12,5 @@ pub mod lookup;
 pub mod release;
 pub mod repr;
 pub mod trace;
+pub mod vectorcall;
+pub mod weak;

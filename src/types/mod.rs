@@ -3,6 +3,7 @@
 pub mod arguments;
 pub mod iterator;
 pub mod lru_cache;
+pub mod lru_function;
 pub mod stats;
 pub mod views;
 pub mod weigher;

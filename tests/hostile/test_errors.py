@@ -35,9 +35,7 @@ KINDS: dict[str, type[BaseException]] = {
         AttributeError,
         TypeError,
         MemoryError,
-        RecursionError,
         StopIteration,
-        GeneratorExit,
         KeyboardInterrupt,
         SystemExit,
     )

@@ -111,8 +111,9 @@ class Slow:
 
 
 WORK = ["plain", "waiting", "walk"]
-# Until 3.14, CPython ends a daemon thread that comes back for the GIL at exit by unwinding its stack (gh-87135),
-# which no frame of Rust may be part of: the process aborts where our code has called Python's. See docs/design.md.
+# Until 3.14, CPython ends a daemon thread that comes back for the GIL at exit by unwinding its
+# stack (gh-87135), which no frame of Rust may be part of: the process aborts where our code has
+# called Python's. See docs/design.md.
 if sys.version_info >= (3, 14):
     WORK += ["eq", "factory", "sleeping factory", "on_remove", "sleeping eq"]
 

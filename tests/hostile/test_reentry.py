@@ -199,10 +199,11 @@ def test_key_del(action: str) -> None:
 
 @each("action", ACTIONS)
 @isolated()
-def test_weakref_finalize(action: str) -> None:
+def test_weakref_finalize_and_callback(action: str) -> None:
     trigger = Trigger(ACTIONS[action])
+    references: list[object] = []
 
-    def make() -> Cache:
+    def make_finalized() -> Cache:
         cache: Cache = LRUCache(SIZE)
         for number in range(SIZE):
             value = Value()
@@ -210,17 +211,7 @@ def test_weakref_finalize(action: str) -> None:
             cache[number] = value
         return cache
 
-    play(trigger, make, removals())
-    nothing_left()
-
-
-@each("action", ACTIONS)
-@isolated()
-def test_weakref_callback(action: str) -> None:
-    trigger = Trigger(ACTIONS[action])
-    references: list[object] = []
-
-    def make() -> Cache:
+    def make_referenced() -> Cache:
         cache: Cache = LRUCache(SIZE)
         for number in range(SIZE):
             value = Value()
@@ -228,7 +219,8 @@ def test_weakref_callback(action: str) -> None:
             cache[number] = value
         return cache
 
-    play(trigger, make, removals())
+    play(trigger, make_finalized, removals())
+    play(trigger, make_referenced, removals())
     nothing_left()
 
 
@@ -259,8 +251,8 @@ def test_getsizeof(action: str) -> None:
         trigger.fire()
         return 1
 
-    def make() -> Cache:
-        cache: Cache = LRUCache(SIZE, getsizeof)
+    def make(sizer: Callable[..., int]) -> Cache:
+        cache: Cache = LRUCache(SIZE, sizer)
         for number in range(SIZE):
             cache[number] = Value()
         return cache
@@ -273,34 +265,9 @@ def test_getsizeof(action: str) -> None:
         "update": lambda c: c.update({1: Value(), 9: Value()}),
         "|=": lambda c: c.__ior__({1: Value(), 9: Value()}),
     }
-    play(trigger, make, operations)
-    nothing_left()
-
-
-@each("action", ACTIONS)
-@isolated()
-def test_getsizeof_of_key(action: str) -> None:
-    trigger = Trigger(ACTIONS[action])
-
-    def getsizeof(key: object, value: object) -> int:
-        trigger.fire()
-        return 1
-
-    def make() -> Cache:
-        cache: Cache = LRUCache(SIZE, getsizeof)
-        for number in range(SIZE):
-            cache[number] = Value()
-        return cache
-
-    play(
-        trigger,
-        make,
-        {
-            "set new": lambda c: c.__setitem__(9, Value()),
-            "set old": lambda c: c.__setitem__(1, Value()),
-            "get_or_create": lambda c: c.get_or_create(9, Value),
-        },
-    )
+    sizers: list[Callable[..., int]] = [getsizeof, lambda key, value: getsizeof(value)]
+    for sizer in sizers:
+        play(trigger, functools.partial(make, sizer), operations)
     nothing_left()
 
 
@@ -442,24 +409,18 @@ def test_update_source(action: str) -> None:
         "|=": lambda c: c.__ior__(firing_pairs(trigger)),
     }
     play(trigger, make, operations)
-    nothing_left()
 
-
-@each("action", ACTIONS)
-@isolated()
-def test_update_with_itself(action: str) -> None:
-    trigger = Trigger(ACTIONS[action])
-
+    # and with itself, in the sight of its callback
     def on_remove(key: object, value: object, cause: str) -> None:
         trigger.fire()
 
-    def make() -> Cache:
+    def make_told() -> Cache:
         cache: Cache = LRUCache(SIZE, on_remove=on_remove)
         for number in range(SIZE):
             cache[number] = Value()
         return cache
 
-    play(trigger, make, {"update": lambda c: c.update(c)}, walks=True)
+    play(trigger, make_told, {"update": lambda c: c.update(c)}, walks=True)
     nothing_left()
 
 

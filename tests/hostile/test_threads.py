@@ -18,7 +18,7 @@ from actors import ACTIONS, Cache, Value, check, nothing_left
 from isolated import each, isolated, raises
 from leaksafe import LRUCache
 
-SECONDS = 1.5
+SECONDS = 1.0
 
 
 def crowd(*jobs: Callable[[], object], seconds: float = SECONDS) -> list[int]:
@@ -110,7 +110,7 @@ def test_four_threads_with_colliding_keys(getsizeof: bool) -> None:
 
         return run
 
-    rounds = crowd(*(job(number) for number in range(4)), seconds=3)
+    rounds = crowd(*(job(number) for number in range(4)), seconds=2)
     assert max(most) <= 64, f"{max(most)} entries in a cache of 64"
     assert max(most) > 32, "the bound was never near"
     # giving up is for a key that changes at every comparison, not for a busy cache
@@ -162,7 +162,7 @@ def test_collections_beside_four_threads() -> None:
                 cache.get_or_create(key, Value)
                 cache.pop(key, None)
 
-    crowd(collect, read, write, walk, create, seconds=4)
+    crowd(collect, read, write, walk, create, seconds=3)
     for cache in caches:
         kept = [cache["kept", number] for number in range(300)]
         assert not any(value.dead for value in kept)
@@ -219,7 +219,7 @@ def test_an_action_beside_readers(action: str) -> None:
             except RuntimeError as error:
                 assert "clos" in str(error) or "chang" in str(error), repr(error)
 
-    crowd(act, use, use, seconds=0.7)
+    crowd(act, use, use, seconds=0.4)
     check(boxes[0])
     boxes.clear()
     nothing_left()

@@ -1,0 +1,310 @@
+//! A call's arguments as a key: hashed and compared where they lie, and made an object only to be kept.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::equality::{self, Verdict};
+use super::lookup::Probe;
+use super::weak;
+
+/// Stands at the end of the keys of calls with keywords. Nobody else has it, so no positional argument equals it.
+static KEYWORDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Makes what keys are made with.
+///
+/// # Errors
+/// When an `object` can't be made.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    KEYWORDS
+        .get_or_try_init(py, || py.get_type::<PyAny>().call0().map(Bound::unbind))
+        .map(|_| ())
+}
+
+fn is_keywords(object: &Bound<'_, PyAny>) -> bool {
+    KEYWORDS
+        .get(object.py())
+        .is_some_and(|keywords| keywords.is(object))
+}
+
+/// The arguments of a call, as vectorcall hands them over: the positional ones, then the values of the keywords.
+///
+/// The key of a call with one positional argument is that argument, unless it is a tuple. Any other key is a tuple:
+/// of the arguments, and of the keywords' names and [`KEYWORDS`] where there are any. In place of an instance
+/// that isn't to be held there is a weak reference to it.
+pub struct Call<'a, 'py> {
+    py: Python<'py>,
+    items: &'a [Bound<'py, PyAny>],
+    names: Option<&'a Bound<'py, PyTuple>>,
+    typed: bool,
+}
+
+/// Arguments that came as a tuple and a dictionary.
+pub struct OwnedCall<'py> {
+    py: Python<'py>,
+    items: Vec<Bound<'py, PyAny>>,
+    names: Option<Bound<'py, PyTuple>>,
+}
+
+impl<'py> OwnedCall<'py> {
+    /// Lays the arguments out as vectorcall does.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn new(
+        arguments: &Bound<'py, PyTuple>,
+        keywords: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Self> {
+        let py = arguments.py();
+        let mut items: Vec<_> = arguments.iter().collect();
+        let mut names = None;
+        if let Some(keywords) = keywords.filter(|keywords| !keywords.is_empty()) {
+            let (keys, values): (Vec<_>, Vec<_>) = keywords.iter().unzip();
+            names = Some(PyTuple::new(py, keys)?);
+            items.extend(values);
+        }
+        Ok(Self { py, items, names })
+    }
+
+    /// The same as a borrowed call.
+    pub fn borrowed(&self, typed: bool) -> Call<'_, 'py> {
+        Call {
+            py: self.py,
+            items: &self.items,
+            names: self.names.as_ref(),
+            typed,
+        }
+    }
+}
+
+impl<'a, 'py> Call<'a, 'py> {
+    /// The arguments of a vectorcall.
+    ///
+    /// # Safety
+    /// As vectorcall has it: `count` live positional arguments, then one for each of the names, which are a live tuple
+    /// or null; all of them live for `'a`.
+    #[inline]
+    pub unsafe fn from_vectorcall(
+        py: Python<'py>,
+        arguments: *const *mut ffi::PyObject,
+        count: usize,
+        names: &'a *mut ffi::PyObject,
+        typed: bool,
+    ) -> Self {
+        // SAFETY: `Bound` is a transparent wrapper of a pointer that isn't null, and a slice of borrowed ones drops
+        // none; the caller vouches for the objects.
+        unsafe {
+            let names: Option<&'a Bound<'py, PyTuple>> = if names.is_null() {
+                None
+            } else {
+                Some(&*std::ptr::from_ref(names).cast())
+            };
+            let total = count + names.map_or(0, |names| names.as_any().tuple_len());
+            let items = if total == 0 {
+                &[]
+            } else {
+                std::slice::from_raw_parts(arguments.cast(), total)
+            };
+            Self {
+                py,
+                items,
+                names,
+                typed,
+            }
+        }
+    }
+
+    /// The first positional argument.
+    pub fn first(&self) -> Option<&Bound<'py, PyAny>> {
+        let keywords = self.names.map_or(0, PyTupleMethods::len);
+        self.items.first().filter(|_| self.items.len() > keywords)
+    }
+
+    /// The argument that is the whole key.
+    #[inline]
+    fn single(&self) -> Option<&Bound<'py, PyAny>> {
+        match (self.items, self.names) {
+            ([only], None) if !only.is_exact_instance_of::<PyTuple>() => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The key's hash. Runs the arguments' `__hash__`, each once.
+    ///
+    /// # Errors
+    /// What that raises.
+    #[inline]
+    pub fn hash(&self) -> PyResult<u64> {
+        if let (Some(only), false) = (self.single(), self.typed) {
+            return hash_item(only);
+        }
+        let mut hash = self.items.len() as u64;
+        for item in self.items {
+            hash = mix(hash, hash_item(item)?);
+            if self.typed {
+                hash = mix(hash, item.get_type_ptr() as u64);
+            }
+        }
+        if let Some(names) = self.names {
+            for name in names.iter_borrowed() {
+                hash = mix(hash, hash_item(&name)?);
+            }
+        }
+        Ok(hash)
+    }
+
+    /// The key as an object to keep, with a weak reference in place of the first argument where there is one.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn key(&self, weak_first: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(only) = self.single() {
+            return Ok(weak_first.unwrap_or(only).clone());
+        }
+        let (first, rest) = match self.items {
+            [first, rest @ ..] => (Some(weak_first.unwrap_or(first)), rest),
+            [] => (None, self.items),
+        };
+        let items: Vec<&Bound<'py, PyAny>> = first.into_iter().chain(rest).collect();
+        match self.names {
+            None => Ok(PyTuple::new(self.py, items)?.into_any()),
+            Some(names) => {
+                let mut items = items;
+                items.push(names.as_any());
+                let keywords = KEYWORDS.get(self.py).map(|keywords| keywords.bind(self.py));
+                items.extend(keywords);
+                Ok(PyTuple::new(self.py, items)?.into_any())
+            }
+        }
+    }
+
+    #[inline]
+    fn compare_item(&self, stored: &Bound<'py, PyAny>, asked: &Bound<'py, PyAny>) -> Verdict {
+        if stored.is(asked) {
+            return Verdict::Same;
+        }
+        if let Some(referent) = weak::instance(stored) {
+            return if referent == asked.as_ptr() {
+                Verdict::Same
+            } else if referent.is_null() || equality::by_identity(asked) {
+                Verdict::Different
+            } else {
+                Verdict::Unsure
+            };
+        }
+        if self.typed && stored.get_type_ptr() != asked.get_type_ptr() {
+            return Verdict::Different;
+        }
+        equality::compare_objects(stored, asked)
+    }
+
+    /// Whether a stored key has the shape of this call's, and if so its items.
+    fn items_of<'k>(&self, stored: &'k Bound<'py, PyTuple>) -> Option<&'k [Bound<'py, PyAny>]> {
+        let items = stored.as_slice();
+        match self.names {
+            None if items.len() == self.items.len() => {
+                (!items.last().is_some_and(is_keywords)).then_some(items)
+            }
+            Some(names) if items.len() == self.items.len() + 2 => {
+                let (arguments, end) = items.split_at(self.items.len());
+                let [stored_names, keywords] = end else {
+                    return None;
+                };
+                (is_keywords(keywords)
+                    && equality::compare_objects(stored_names, names.as_any()) == Verdict::Same)
+                    .then_some(arguments)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<'py> Probe<'py> for Call<'_, 'py> {
+    fn py(&self) -> Python<'py> {
+        self.py
+    }
+
+    #[inline]
+    fn compare(&self, stored: &Py<PyAny>) -> Verdict {
+        let stored = stored.bind(self.py);
+        let tuple = stored.cast_exact::<PyTuple>().ok();
+        if let Some(only) = self.single() {
+            return match tuple {
+                Some(_) => Verdict::Different,
+                None => self.compare_item(stored, only),
+            };
+        }
+        let Some(items) = tuple.and_then(|tuple| self.items_of(tuple)) else {
+            return Verdict::Different;
+        };
+        let mut verdict = Verdict::Same;
+        for (stored, asked) in items.iter().zip(self.items) {
+            match self.compare_item(stored, asked) {
+                Verdict::Different => return Verdict::Different,
+                Verdict::Unsure => verdict = Verdict::Unsure,
+                Verdict::Same => {}
+            }
+        }
+        verdict
+    }
+
+    fn equal(&self, stored: &Bound<'py, PyAny>) -> PyResult<bool> {
+        let tuple = stored.cast_exact::<PyTuple>().ok();
+        let stored_items = match (self.single(), tuple) {
+            (Some(_), _) => Some(std::slice::from_ref(stored)),
+            (None, Some(tuple)) => self.items_of(tuple),
+            (None, None) => None,
+        };
+        let Some(stored_items) = stored_items else {
+            return Ok(false);
+        };
+        for (stored, asked) in stored_items.iter().zip(self.items) {
+            let same = match self.compare_item(stored, asked) {
+                Verdict::Same => true,
+                Verdict::Different => false,
+                Verdict::Unsure => match weak::upgrade(stored) {
+                    Some(Some(instance)) => equality::equal(&instance, asked)?,
+                    Some(None) => false,
+                    None => equality::equal(stored, asked)?,
+                },
+            };
+            if !same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn described(&self) -> String {
+        "arguments".to_owned()
+    }
+}
+
+#[inline]
+fn hash_item(item: &Bound<'_, PyAny>) -> PyResult<u64> {
+    match equality::plain_hash(item) {
+        Some(hash) => Ok(hash),
+        None => equality::hash_of(item),
+    }
+}
+
+/// One step of `FxHash`, as Firefox and rustc have it.
+#[inline]
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
+}
+
+/// The length of what is known to be a tuple.
+trait TupleLen {
+    /// # Safety
+    /// The object is a tuple.
+    unsafe fn tuple_len(&self) -> usize;
+}
+
+impl TupleLen for Bound<'_, PyAny> {
+    unsafe fn tuple_len(&self) -> usize {
+        // SAFETY: the caller's; a size is never negative.
+        unsafe { ffi::PyTuple_GET_SIZE(self.as_ptr()).unsigned_abs() }
+    }
+}

@@ -1,0 +1,267 @@
+//! Classes whose instances are called by vectorcall, which PyO3 does not offer.
+//!
+//! These slots don't pass PyO3's trampoline. PyO3 takes the thread for detached in them, so a `Py` dropped there would
+//! only be queued: what they release, they release as `Bound`, or after attaching in PyO3's sense. A panic is caught and
+//! becomes an exception.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
+
+use pyo3::PyClass;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
+
+use super::call::Call;
+
+/// What CPython calls; the first field of an instance.
+pub type Entry = ffi::vectorcallfunc;
+
+/// What was found for a call before its function runs.
+pub enum Found {
+    /// The answer.
+    Hit(Py<PyAny>),
+    /// The function is to be called, and its result kept under this hash.
+    Miss(u64),
+    /// The function is to be called, and its result not kept.
+    Pass,
+    /// Python code has to run to tell.
+    Unsure(u64),
+}
+
+/// A function with remembered results.
+pub trait Remembering: PyClass<Frozen = True> + Sync {
+    /// Whether keys of different types are told apart.
+    fn typed(&self) -> bool;
+
+    /// What is called on a miss.
+    fn function(&self) -> &Py<PyAny>;
+
+    /// Looks a call up as far as no Python code has to run but the arguments' `__hash__`. Drops no `Py`.
+    ///
+    /// # Errors
+    /// What a `__hash__` raises.
+    fn look(&self, call: &Call<'_, '_>) -> PyResult<Found>;
+
+    /// Looks a call up by Python's equality.
+    ///
+    /// # Errors
+    /// What a comparison raises.
+    fn look_closely(slf: &Bound<'_, Self>, call: &Call<'_, '_>, hash: u64) -> PyResult<Found>;
+
+    /// Keeps a result, if no Python code has to run for that; else `false`, and nothing has happened. Drops no `Py`.
+    fn keep(&self, call: &Call<'_, '_>, hash: u64, result: &Bound<'_, PyAny>) -> bool;
+
+    /// Keeps a result.
+    ///
+    /// # Errors
+    /// What a comparison or a warning raises.
+    fn keep_closely(
+        slf: &Bound<'_, Self>,
+        call: &Call<'_, '_>,
+        hash: u64,
+        result: &Bound<'_, PyAny>,
+    ) -> PyResult<()>;
+}
+
+/// Raises what went wrong, from a slot.
+fn raise(py: Python<'_>, error: Result<PyErr, Box<dyn Any + Send>>) -> *mut ffi::PyObject {
+    let error = error.unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        PyRuntimeError::new_err(format!("leaksafe: a defect of the library: {message}"))
+    });
+    error.restore(py);
+    null_mut()
+}
+
+/// Before the function: the answer, or null with the hash of a miss, or null with an exception set.
+///
+/// Apart from [`call`], so that a recursion through that costs little stack.
+///
+/// # Safety
+/// As [`call`].
+#[inline(never)]
+unsafe fn before<T: Remembering>(
+    callable: *mut ffi::PyObject,
+    call: &Call<'_, '_>,
+    miss: &mut Option<Option<u64>>,
+) -> *mut ffi::PyObject {
+    // SAFETY: the thread is attached and `callable` an instance of `T`.
+    let (py, slf) = unsafe {
+        let py = Python::assume_attached();
+        (py, Borrowed::from_ptr(py, callable))
+    };
+    // SAFETY: as above.
+    let slf = unsafe { slf.cast_unchecked::<T>() };
+    let slf: &Bound<'_, T> = &slf;
+    let found = catch_unwind(AssertUnwindSafe(|| match slf.get().look(call) {
+        Ok(Found::Unsure(hash)) => Python::attach(|_| T::look_closely(slf, call, hash)),
+        other => other,
+    }));
+    match found {
+        Ok(Ok(Found::Hit(value))) => value.into_ptr(),
+        Ok(Ok(Found::Miss(hash) | Found::Unsure(hash))) => {
+            *miss = Some(Some(hash));
+            null_mut()
+        }
+        Ok(Ok(Found::Pass)) => {
+            *miss = Some(None);
+            null_mut()
+        }
+        Ok(Err(error)) => raise(py, Ok(error)),
+        Err(panic) => raise(py, Err(panic)),
+    }
+}
+
+/// After the function: keeps the result, and gives it back.
+///
+/// # Safety
+/// As [`call`]; `result` is a new reference.
+#[inline(never)]
+unsafe fn after<T: Remembering>(
+    callable: *mut ffi::PyObject,
+    call: &Call<'_, '_>,
+    hash: u64,
+    result: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the thread is attached, `callable` an instance of `T`, and `result` a reference that is ours.
+    unsafe {
+        let py = Python::assume_attached();
+        let slf = Borrowed::from_ptr(py, callable);
+        let slf = slf.cast_unchecked::<T>();
+        let slf: &Bound<'_, T> = &slf;
+        let result = Bound::from_owned_ptr(py, result);
+        let kept = catch_unwind(AssertUnwindSafe(|| {
+            if slf.get().keep(call, hash, &result) {
+                return Ok(());
+            }
+            Python::attach(|_| T::keep_closely(slf, call, hash, &result))
+        }));
+        match kept {
+            Ok(Ok(())) => result.into_ptr(),
+            Ok(Err(error)) => raise(py, Ok(error)),
+            Err(panic) => raise(py, Err(panic)),
+        }
+    }
+}
+
+/// The `vectorcallfunc` of a [`Remembering`] class.
+///
+/// # Safety
+/// Called by CPython, with an instance of `T`.
+pub unsafe extern "C" fn call<T: Remembering>(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as vectorcall has it, the thread is attached and the arguments are live until this returns; `callable` is
+    // kept by the caller.
+    unsafe {
+        let py = Python::assume_attached();
+        let slf = Borrowed::from_ptr(py, callable);
+        let this = slf.cast_unchecked::<T>().get();
+        let positional = ffi::PyVectorcall_NARGS(count).unsigned_abs();
+        let key = Call::from_vectorcall(py, arguments, positional, &names, this.typed());
+        let mut miss = None;
+        let answer = before::<T>(callable, &key, &mut miss);
+        let Some(keep) = miss else {
+            return answer;
+        };
+        let function = this.function().as_ptr();
+        let result = ffi::PyObject_Vectorcall(function, arguments, count, names);
+        match keep {
+            Some(hash) if !result.is_null() => after::<T>(callable, &key, hash, result),
+            _ => result,
+        }
+    }
+}
+
+/// A function with its first argument.
+pub trait BoundFunction: PyClass<Frozen = True> + Sync {
+    /// The function, and the argument.
+    fn parts(&self) -> (&Py<PyAny>, &Py<PyAny>);
+}
+
+/// The `vectorcallfunc` of a [`BoundFunction`] class.
+///
+/// # Safety
+/// Called by CPython, with an instance of `T`.
+pub unsafe extern "C" fn call_bound<T: BoundFunction>(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    const SMALL: usize = 8;
+    // SAFETY: as vectorcall has it, the thread is attached and the arguments are live until this returns; the copied
+    // pointers are borrowed as they were, and one more place stands before them.
+    unsafe {
+        let py = Python::assume_attached();
+        let slf = Borrowed::from_ptr(py, callable);
+        let (function, first) = slf.cast_unchecked::<T>().get().parts();
+        let positional = ffi::PyVectorcall_NARGS(count).unsigned_abs();
+        let total = positional
+            + if names.is_null() {
+                0
+            } else {
+                ffi::PyTuple_GET_SIZE(names).unsigned_abs()
+            };
+        let mut small = [null_mut(); SMALL];
+        let mut large = Vec::new();
+        let all = if total < SMALL {
+            &mut small[..=total]
+        } else {
+            large.resize(total + 1, null_mut());
+            &mut large[..]
+        };
+        all[0] = first.as_ptr();
+        if total > 0 {
+            all[1..].copy_from_slice(std::slice::from_raw_parts(arguments, total));
+        }
+        ffi::PyObject_Vectorcall(function.as_ptr(), all.as_ptr(), positional + 1, names)
+    }
+}
+
+/// Makes the instances of a class callable through the [`Entry`] that is their first field, and as methods without a
+/// bound object in between where it is a `descriptor`. Once, when the module is made and before there are instances.
+///
+/// # Errors
+/// `SystemError` if PyO3's layout isn't as it was.
+pub fn install<T: PyClass<Frozen = True> + Sync>(
+    py: Python<'_>,
+    sample: &Bound<'_, T>,
+    descriptor: bool,
+) {
+    let offset = std::ptr::from_ref(sample.get()) as usize - sample.as_ptr() as usize;
+    let flags = ffi::Py_TPFLAGS_HAVE_VECTORCALL
+        | if descriptor {
+            ffi::Py_TPFLAGS_METHOD_DESCRIPTOR
+        } else {
+            0
+        };
+    // SAFETY: the class is a heap type of ours, whose instances begin with an `Entry` at the offset (they are `repr(C)`);
+    // nothing has called one yet.
+    unsafe {
+        let class = py.get_type::<T>().as_type_ptr();
+        (*class).tp_vectorcall_offset = offset.cast_signed();
+        (*class).tp_call = Some(ffi::PyVectorcall_Call);
+        #[cfg(not(Py_GIL_DISABLED))]
+        {
+            (*class).tp_flags |= flags;
+        }
+        #[cfg(Py_GIL_DISABLED)]
+        {
+            (*class)
+                .tp_flags
+                .fetch_or(flags, std::sync::atomic::Ordering::Relaxed);
+        }
+        ffi::PyType_Modified(class);
+    }
+}

@@ -1,0 +1,111 @@
+//! Weak references to instances, as they stand in the keys of cached methods.
+
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
+
+/// The class of the callbacks that mark a weak reference as ours, by its address.
+static REAPER: OnceLock<usize> = OnceLock::new();
+
+/// Says which class that is; a static type, or one that lives as long as the process.
+pub fn set_reaper(class: *mut ffi::PyTypeObject) {
+    let _ = REAPER.set(class as usize);
+}
+
+/// Whether an object is a weak reference that calls a reaper when its referent dies: one of ours.
+#[inline]
+pub fn is_ours(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is live and the thread attached; the fields are read of an exact `weakref.ref` only.
+    unsafe {
+        let reference = object.as_ptr();
+        if ffi::Py_TYPE(reference) != &raw mut ffi::_PyWeakref_RefType {
+            return false;
+        }
+        let callback = (*reference.cast::<ffi::PyWeakReference>()).wr_callback;
+        !callback.is_null() && REAPER.get() == Some(&(ffi::Py_TYPE(callback) as usize))
+    }
+}
+
+/// The referent of one of our weak references, null when it is dead; `None` for any other object. A pointer to compare
+/// with, not to follow.
+#[inline]
+pub fn instance(object: &Bound<'_, PyAny>) -> Option<*mut ffi::PyObject> {
+    // SAFETY: a weak reference of ours is one, and the field is a pointer, read whole.
+    unsafe {
+        if ffi::Py_TYPE(object.as_ptr()) != &raw mut ffi::_PyWeakref_RefType || !is_ours(object) {
+            return None;
+        }
+        let reference = object.as_ptr().cast::<ffi::PyWeakReference>();
+        let referent = std::ptr::read_volatile(&raw const (*reference).wr_object);
+        Some(if referent == ffi::Py_None() {
+            null_mut()
+        } else {
+            referent
+        })
+    }
+}
+
+/// A strong reference to the referent of one of our weak references, `Some(None)` when it is dead; `None` for any other
+/// object.
+pub fn upgrade<'py>(object: &Bound<'py, PyAny>) -> Option<Option<Bound<'py, PyAny>>> {
+    if !is_ours(object) {
+        return None;
+    }
+    let reference = object.cast::<PyWeakrefReference>().ok()?;
+    Some(pyo3::types::PyWeakrefMethods::upgrade(reference))
+}
+
+/// The weak reference in a key that a [`Call`](super::call::Call) made.
+pub fn in_key<'a, 'py>(key: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyAny>> {
+    if let Ok(tuple) = key.cast_exact::<pyo3::types::PyTuple>() {
+        return tuple.as_slice().first().filter(|first| is_ours(first));
+    }
+    is_ours(key).then_some(key)
+}
+
+/// A weak reference to an instance that calls `reaper` when that dies; `None` where its class allows none.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn refer<'py>(
+    instance: &Bound<'py, PyAny>,
+    reaper: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = instance.py();
+    match PyWeakrefReference::new_with(instance, reaper) {
+        Ok(reference) => Ok(Some(reference.into_any())),
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a class is made by a program rather than built into the interpreter.
+#[inline]
+pub fn is_heap_type(class: &Bound<'_, pyo3::types::PyType>) -> bool {
+    // SAFETY: the class is live.
+    unsafe { ffi::PyType_HasFeature(class.as_type_ptr(), ffi::Py_TPFLAGS_HEAPTYPE) != 0 }
+}
+
+/// The `__dict__` of an instance, read without its class's `__getattribute__`; `None` where there is none.
+pub fn attributes<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, pyo3::types::PyDict>> {
+    // SAFETY: the object is live and the thread attached; the result is a new reference, or null with an error set.
+    let dictionary = unsafe {
+        let dictionary = ffi::PyObject_GenericGetDict(object.as_ptr(), null_mut());
+        Bound::from_owned_ptr_or_err(object.py(), dictionary)
+    };
+    dictionary.ok()?.cast_into().ok()
+}
+
+/// Whether an attribute of a class is a `staticmethod` or a `classmethod`, which don't pass the instance on.
+pub fn passes_no_instance(attribute: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is live, and so is its class; the two types are static.
+    unsafe {
+        let class = ffi::Py_TYPE(attribute.as_ptr());
+        ffi::PyType_IsSubtype(class, &raw mut ffi::PyStaticMethod_Type) != 0
+            || ffi::PyType_IsSubtype(class, &raw mut ffi::PyClassMethod_Type) != 0
+    }
+}
