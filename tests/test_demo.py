@@ -21,7 +21,7 @@ import pytest
 from leaksafe.demo.act import Act, DemoError, Figure, Job, Options, Progress, Run, Sample
 from leaksafe.demo.chart import Chart, Line, braille, short, ticks
 from leaksafe.demo.measure import measuring, resident
-from leaksafe.demo.source import read_pairs, write_identifiers
+from leaksafe.demo.source import read_pages, read_pairs, write_identifiers
 from leaksafe.demo.svg import render
 
 DEMO = [sys.executable, "-m", "leaksafe.demo"]
@@ -80,7 +80,7 @@ def read_terminal(terminal: int) -> bytes:
         return b""
 
 
-def expected_figures(scratch: Path) -> tuple[str, str]:
+def expected_of_the_calculator(scratch: Path) -> tuple[str, str]:
     """Count with a model what both sides must report as entries and hits."""
     target = scratch / "identifiers"
     write_identifiers(target, LOOKUPS, nothing)
@@ -101,6 +101,19 @@ def expected_figures(scratch: Path) -> tuple[str, str]:
     )
 
 
+def expected_of_the_pages(scratch: Path) -> tuple[str, str]:
+    """Count with a model how many pages live and what is remembered of them: all, or nothing."""
+    target = scratch / "identifiers"
+    write_identifiers(target, LOOKUPS, nothing)
+    pages = list(read_pages(target))
+    entries = sum(len(set(page)) for page in pages)
+    hits = f"{1 - entries / LOOKUPS:.1%} hits"
+    return (
+        rf"functools\.cache: +{len(pages)} alive, [0-9.]+ MiB, {entries:,} entries, {hits}",
+        rf"leaksafe\.cache: +0 alive, [0-9.]+ MiB, 0 entries, {hits}",
+    )
+
+
 def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) -> None:
     chart = tmp_path / "chart.svg"
     ended = run_demo(f"--lookups={LOOKUPS}", f"--maxsize={MAXSIZE}", f"--svg={chart}")
@@ -109,23 +122,28 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
     assert f"{LOOKUPS:,} pairs" in ended.stdout
     assert f"chart: {chart}" in ended.stdout
 
-    result = ended.stdout.partition("result:")[2]
+    _, calculator, pages = ended.stdout.split("result:")
     text = " ".join(ET.fromstring(chart.read_text(encoding="utf-8")).itertext())
-    for figures in expected_figures(tmp_path):
-        assert figures in result
+    for figures in expected_of_the_calculator(tmp_path):
+        assert figures in calculator
         assert figures in text
+    for pattern in expected_of_the_pages(tmp_path):
+        assert re.search(pattern, pages)
+        assert re.search(pattern, text)
     for label in (
         "dict, never emptied",
         f"LRUCache({MAXSIZE:_})",
         "look-ups",
         "resident memory, MiB",
+        "live instances",
     ):
         assert label in text
     for tenth in range(10, 101, 10):
-        assert len(re.findall(rf"^ *{tenth}%  ", ended.stdout, re.MULTILINE)) == 2
+        lines = re.findall(rf"^ *{tenth}%  (.*?):", ended.stdout, re.MULTILINE)
+        assert len(lines) == len(set(lines)) == 4
 
 
-def test_the_chart_shows_memory_over_lookups_of_both_sides(tmp_path: Path) -> None:
+def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) -> None:
     chart = tmp_path / "chart.svg"
     assert run_demo("--lookups=150_000", "--maxsize=100", f"--svg={chart}").returncode == 0
     root = ET.fromstring(chart.read_text(encoding="utf-8"))
@@ -136,8 +154,14 @@ def test_the_chart_shows_memory_over_lookups_of_both_sides(tmp_path: Path) -> No
         across = [float(x) for x, _ in points]
         assert across == sorted(across)
         heights.append([-float(y) for _, y in points])
-    bounded, leaking = heights
-    assert leaking[-1] - leaking[0] > 2 * (bounded[-1] - bounded[0])
+    bounded, unbounded, dropped, kept = heights
+    assert unbounded[-1] - unbounded[0] > 2 * (bounded[-1] - bounded[0])
+    assert kept == sorted(kept)
+    # From the axis it takes one step, for the page that is read, and goes back to the axis.
+    zero, *rising, last = dropped
+    assert zero == last == kept[0]
+    assert len(set(rising)) == 1
+    assert 0 < rising[0] - zero < (kept[-1] - kept[0]) / 100
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 120), (24, 80), (10, 40), (3, 12)])
@@ -151,6 +175,7 @@ def test_in_a_terminal_it_draws(rows: int, columns: int, tmp_path: Path) -> None
     if columns >= 40:
         assert re.search("[⠁-⣿]", written)
         assert "resident memory, MiB" in written
+        assert "live instances" in written
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written).splitlines()
     assert max(map(len, (line.rpartition("\r")[2] for line in drawn))) <= columns
     ET.fromstring(chart.read_text(encoding="utf-8"))
@@ -248,7 +273,7 @@ def test_bad_arguments_are_refused_before_any_work(arguments: list[str], message
 def test_a_cache_that_keeps_nothing_is_shown_as_it_is(tmp_path: Path) -> None:
     ended = run_demo(f"--lookups={LOOKUPS}", "--maxsize=0", f"--svg={tmp_path / 'chart.svg'}")
     assert ended.returncode == 0
-    assert "0 entries, 0.0% hits" in ended.stdout.partition("result:")[2]
+    assert "0 entries, 0.0% hits" in ended.stdout.split("result:")[1]
 
 
 def test_source_gives_consecutive_identifiers_of_each_file(tmp_path: Path) -> None:
@@ -269,6 +294,8 @@ def test_source_gives_consecutive_identifiers_of_each_file(tmp_path: Path) -> No
     source = write_identifiers(target, None, nothing, library)
     assert source == (3, len(pairs))
     assert list(read_pairs(target)) == pairs
+    pages = [first[1:], second[1:], names[1:1001], names[1001:2001], names[2001:]]
+    assert list(read_pages(target)) == pages
     for limit in (1, 5, 6, 8, 9, 1008, 1009, len(pairs) - 1, len(pairs), len(pairs) + 1):
         assert write_identifiers(target, limit, nothing, library).pairs == min(limit, len(pairs))
         assert list(read_pairs(target)) == pairs[:limit]

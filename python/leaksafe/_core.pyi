@@ -224,6 +224,7 @@ class _LruFunction(Generic[_P, _R_co]):
 
 @final
 class _LruMethod(Generic[_P, _R_co]):
+    def __new__(cls, function: _LruFunction[..., _R_co], instance: object, /) -> Self: ...
     __name__: str
     __qualname__: str
     __wrapped__: Callable[..., _R_co]

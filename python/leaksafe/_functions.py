@@ -33,6 +33,8 @@ class LeakWarning(UserWarning):
     ['LeakWarning']
     """
 
+    __module__ = "leaksafe"
+
 
 @overload
 def lru_cache(
@@ -77,7 +79,7 @@ def lru_cache(
         return _cached(maxsize, 128, typed, weak_self)
     elif maxsize is not None:
         raise TypeError(
-            "the first argument of lru_cache must be an int, a callable, or None, "
+            "expected the first argument of lru_cache to be an integer, a callable, or None, "
             f"not {type(maxsize).__name__}"
         )
     bound, by_type = maxsize, bool(typed)

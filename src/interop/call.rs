@@ -3,7 +3,7 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 
 use super::equality::{self, Verdict};
 use super::lookup::Probe;
@@ -39,6 +39,9 @@ pub struct Call<'a, 'py> {
     names: Option<&'a Bound<'py, PyTuple>>,
     typed: bool,
 }
+
+/// The arguments in a stored key, and the names of the last of them where they are keywords.
+type Parts<'k, 'py> = (&'k [Bound<'py, PyAny>], Option<&'k Bound<'py, PyAny>>);
 
 /// Arguments that came as a tuple and a dictionary.
 pub struct OwnedCall<'py> {
@@ -154,7 +157,8 @@ impl<'a, 'py> Call<'a, 'py> {
         Ok(hash)
     }
 
-    /// The key as an object to keep, with a weak reference in place of the first argument where there is one.
+    /// The key as an object to keep, with a weak reference in place of each argument that is the first one, where
+    /// there is such a reference.
     ///
     /// # Errors
     /// `MemoryError`.
@@ -162,21 +166,16 @@ impl<'a, 'py> Call<'a, 'py> {
         if let Some(only) = self.single() {
             return Ok(weak_first.unwrap_or(only).clone());
         }
-        let (first, rest) = match self.items {
-            [first, rest @ ..] => (Some(weak_first.unwrap_or(first)), rest),
-            [] => (None, self.items),
+        let kept = |item| match (weak_first, self.items.first()) {
+            (Some(reference), Some(first)) if first.is(item) => reference,
+            _ => item,
         };
-        let items: Vec<&Bound<'py, PyAny>> = first.into_iter().chain(rest).collect();
-        match self.names {
-            None => Ok(PyTuple::new(self.py, items)?.into_any()),
-            Some(names) => {
-                let mut items = items;
-                items.push(names.as_any());
-                let keywords = KEYWORDS.get(self.py).map(|keywords| keywords.bind(self.py));
-                items.extend(keywords);
-                Ok(PyTuple::new(self.py, items)?.into_any())
-            }
+        let mut items: Vec<&Bound<'py, PyAny>> = self.items.iter().map(kept).collect();
+        if let (Some(names), Some(keywords)) = (self.names, KEYWORDS.get(self.py)) {
+            items.push(names.as_any());
+            items.push(keywords.bind(self.py));
         }
+        Ok(PyTuple::new(self.py, items)?.into_any())
     }
 
     #[inline]
@@ -199,21 +198,19 @@ impl<'a, 'py> Call<'a, 'py> {
         equality::compare_objects(stored, asked)
     }
 
-    /// Whether a stored key has the shape of this call's, and if so its items.
-    fn items_of<'k>(&self, stored: &'k Bound<'py, PyTuple>) -> Option<&'k [Bound<'py, PyAny>]> {
+    /// The arguments in a stored key that has the shape of this call's, and its keywords' names.
+    fn parts_of<'k>(&self, stored: &'k Bound<'py, PyTuple>) -> Option<Parts<'k, 'py>> {
         let items = stored.as_slice();
         match self.names {
             None if items.len() == self.items.len() => {
-                (!items.last().is_some_and(is_keywords)).then_some(items)
+                (!items.last().is_some_and(is_keywords)).then_some((items, None))
             }
-            Some(names) if items.len() == self.items.len() + 2 => {
+            Some(_) if items.len() == self.items.len() + 2 => {
                 let (arguments, end) = items.split_at(self.items.len());
-                let [stored_names, keywords] = end else {
-                    return None;
-                };
-                (is_keywords(keywords)
-                    && equality::compare_objects(stored_names, names.as_any()) == Verdict::Same)
-                    .then_some(arguments)
+                match end {
+                    [names, keywords] if is_keywords(keywords) => Some((arguments, Some(names))),
+                    _ => None,
+                }
             }
             _ => None,
         }
@@ -230,20 +227,26 @@ impl<'py> Probe<'py> for Call<'_, 'py> {
         let stored = stored.bind(self.py);
         let tuple = stored.cast_exact::<PyTuple>().ok();
         if let Some(only) = self.single() {
-            return match tuple {
-                Some(_) => Verdict::Different,
-                None => self.compare_item(stored, only),
-            };
+            // As functools: an `int` or `str` alone is a key of its own, and no other equals it.
+            if tuple.is_some() || (!self.typed && is_plain(stored) != is_plain(only)) {
+                return Verdict::Different;
+            }
+            return self.compare_item(stored, only);
         }
-        let Some(items) = tuple.and_then(|tuple| self.items_of(tuple)) else {
+        let Some((items, names)) = tuple.and_then(|tuple| self.parts_of(tuple)) else {
             return Verdict::Different;
         };
         let mut verdict = Verdict::Same;
+        if let (Some(stored), Some(asked)) = (names, self.names) {
+            verdict = equality::compare_objects(stored, asked);
+        }
         for (stored, asked) in items.iter().zip(self.items) {
+            if verdict == Verdict::Different {
+                break;
+            }
             match self.compare_item(stored, asked) {
-                Verdict::Different => return Verdict::Different,
-                Verdict::Unsure => verdict = Verdict::Unsure,
                 Verdict::Same => {}
+                other => verdict = other,
             }
         }
         verdict
@@ -251,34 +254,42 @@ impl<'py> Probe<'py> for Call<'_, 'py> {
 
     fn equal(&self, stored: &Bound<'py, PyAny>) -> PyResult<bool> {
         let tuple = stored.cast_exact::<PyTuple>().ok();
-        let stored_items = match (self.single(), tuple) {
-            (Some(_), _) => Some(std::slice::from_ref(stored)),
-            (None, Some(tuple)) => self.items_of(tuple),
-            (None, None) => None,
-        };
-        let Some(stored_items) = stored_items else {
-            return Ok(false);
+        let (stored_items, names) = match (self.single(), tuple) {
+            (Some(_), _) => (std::slice::from_ref(stored), None),
+            (None, Some(tuple)) => match self.parts_of(tuple) {
+                Some(parts) => parts,
+                None => return Ok(false),
+            },
+            (None, None) => return Ok(false),
         };
         for (stored, asked) in stored_items.iter().zip(self.items) {
             let same = match self.compare_item(stored, asked) {
                 Verdict::Same => true,
                 Verdict::Different => false,
-                Verdict::Unsure => match weak::upgrade(stored) {
-                    Some(Some(instance)) => equality::equal(&instance, asked)?,
-                    Some(None) => false,
-                    None => equality::equal(stored, asked)?,
+                Verdict::Unsure if weak::is_ours(stored) => match weak::upgrade(stored) {
+                    Some(instance) => equality::equal(&instance, asked)?,
+                    None => false,
                 },
+                Verdict::Unsure => equality::equal(stored, asked)?,
             };
             if !same {
                 return Ok(false);
             }
         }
-        Ok(true)
+        match (names, self.names) {
+            (Some(stored), Some(asked)) => equality::equal(stored, asked),
+            _ => Ok(true),
+        }
     }
 
     fn described(&self) -> String {
         "arguments".to_owned()
     }
+}
+
+#[inline]
+fn is_plain(object: &Bound<'_, PyAny>) -> bool {
+    object.is_exact_instance_of::<PyInt>() || object.is_exact_instance_of::<PyString>()
 }
 
 #[inline]

@@ -106,7 +106,7 @@ pub fn by_identity(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: the object is live, and so is its type; the base type is static.
     unsafe {
         let own = (*ffi::Py_TYPE(object.as_ptr())).tp_richcompare;
-        let base = (*(&raw const ffi::PyBaseObject_Type)).tp_richcompare;
+        let base = ffi::PyBaseObject_Type.tp_richcompare;
         own.map(|function| function as usize) == base.map(|function| function as usize)
     }
 }

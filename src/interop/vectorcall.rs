@@ -66,6 +66,16 @@ pub trait Remembering: PyClass<Frozen = True> + Sync {
     ) -> PyResult<()>;
 }
 
+/// What is to be done with the result of the function, which is yet to run.
+enum Miss {
+    /// It isn't to run.
+    No,
+    /// Nothing.
+    Pass,
+    /// To be kept, under this hash.
+    Keep(u64),
+}
+
 /// Raises what went wrong, from a slot.
 fn raise(py: Python<'_>, error: Result<PyErr, Box<dyn Any + Send>>) -> *mut ffi::PyObject {
     let error = error.unwrap_or_else(|panic| {
@@ -90,7 +100,7 @@ fn raise(py: Python<'_>, error: Result<PyErr, Box<dyn Any + Send>>) -> *mut ffi:
 unsafe fn before<T: Remembering>(
     callable: *mut ffi::PyObject,
     call: &Call<'_, '_>,
-    miss: &mut Option<Option<u64>>,
+    miss: &mut Miss,
 ) -> *mut ffi::PyObject {
     // SAFETY: the thread is attached and `callable` an instance of `T`.
     let (py, slf) = unsafe {
@@ -107,11 +117,11 @@ unsafe fn before<T: Remembering>(
     match found {
         Ok(Ok(Found::Hit(value))) => value.into_ptr(),
         Ok(Ok(Found::Miss(hash) | Found::Unsure(hash))) => {
-            *miss = Some(Some(hash));
+            *miss = Miss::Keep(hash);
             null_mut()
         }
         Ok(Ok(Found::Pass)) => {
-            *miss = Some(None);
+            *miss = Miss::Pass;
             null_mut()
         }
         Ok(Err(error)) => raise(py, Ok(error)),
@@ -169,15 +179,15 @@ pub unsafe extern "C" fn call<T: Remembering>(
         let this = slf.cast_unchecked::<T>().get();
         let positional = ffi::PyVectorcall_NARGS(count).unsigned_abs();
         let key = Call::from_vectorcall(py, arguments, positional, &names, this.typed());
-        let mut miss = None;
+        let mut miss = Miss::No;
         let answer = before::<T>(callable, &key, &mut miss);
-        let Some(keep) = miss else {
+        if let Miss::No = miss {
             return answer;
-        };
+        }
         let function = this.function().as_ptr();
         let result = ffi::PyObject_Vectorcall(function, arguments, count, names);
-        match keep {
-            Some(hash) if !result.is_null() => after::<T>(callable, &key, hash, result),
+        match miss {
+            Miss::Keep(hash) if !result.is_null() => after::<T>(callable, &key, hash, result),
             _ => result,
         }
     }

@@ -49,14 +49,9 @@ pub fn instance(object: &Bound<'_, PyAny>) -> Option<*mut ffi::PyObject> {
     }
 }
 
-/// A strong reference to the referent of one of our weak references, `Some(None)` when it is dead; `None` for any other
-/// object.
-pub fn upgrade<'py>(object: &Bound<'py, PyAny>) -> Option<Option<Bound<'py, PyAny>>> {
-    if !is_ours(object) {
-        return None;
-    }
-    let reference = object.cast::<PyWeakrefReference>().ok()?;
-    Some(pyo3::types::PyWeakrefMethods::upgrade(reference))
+/// A strong reference to the referent of one of our weak references, `None` when it is dead.
+pub fn upgrade<'py>(reference: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    pyo3::types::PyWeakrefMethods::upgrade(reference.cast::<PyWeakrefReference>().ok()?)
 }
 
 /// The weak reference in a key that a [`Call`](super::call::Call) made.

@@ -1,5 +1,7 @@
 //! `lru_cache`: a function that remembers its results, without holding the instances of its class.
 
+#![allow(clippy::unused_self, reason = "methods, for Python")]
+
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Arc, OnceLock, Weak};
@@ -239,8 +241,7 @@ pub struct Elsewhere {
 
 impl Elsewhere {
     fn get(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let shelf = self.shelf.upgrade()?;
-        shelf.results.with(py, |results| {
+        self.shelf.upgrade()?.results.with(py, |results| {
             results.get(&self.number).map(|result| result.clone_ref(py))
         })
     }
@@ -316,12 +317,13 @@ impl LruFunction {
             .with(py, |state| state.entries.as_ref().map(section))
     }
 
-    /// The result that an entry's value stands for; `None` where that went with its instance's attributes.
-    fn result(call: &Call<'_, '_>, value: Py<PyAny>) -> Option<Py<PyAny>> {
-        let py = call.py();
-        let value = value.into_bound(py);
+    /// The result that an entry stands for; `None` where that went with its instance or the instance's attributes.
+    fn result(py: Python<'_>, (key, value): Pair) -> Option<Py<PyAny>> {
+        let (key, value) = (key.into_bound(py), value.into_bound(py));
         if MYSELF.get(py).is_some_and(|myself| myself.is(&value)) {
-            return call.first().map(|first| first.clone().unbind());
+            return weak::in_key(&key)
+                .and_then(weak::upgrade)
+                .map(Bound::unbind);
         }
         match value.cast::<Elsewhere>() {
             Ok(elsewhere) => elsewhere.get().get(py),
@@ -354,16 +356,33 @@ impl LruFunction {
         Ok(answer)
     }
 
+    /// Looks through the classes that an instance's class inherits from: under the function's own name, mangled where
+    /// it is private, and whether it stands there under another one. A class that overrides the method may still call
+    /// it through `super`, so the first that has the name isn't the last one asked.
     fn is_found_in(slf: &Bound<'_, Self>, class: &Bound<'_, PyType>) -> PyResult<bool> {
         let py = slf.py();
-        let Ok(name) = slf.get().function.bind(py).getattr(intern!(py, "__name__")) else {
-            return Ok(false);
-        };
+        let name = slf.get().function.bind(py).getattr(intern!(py, "__name__"));
+        let name = name.ok().and_then(|name| name.extract::<String>().ok());
         for base in class.mro().iter() {
             let namespace = base.getattr(intern!(py, "__dict__"))?;
             let namespace = namespace.cast::<PyMappingProxy>()?;
-            if namespace.contains(&name)? {
-                return Ok(Self::leads_here(slf, namespace.get_item(&name)?));
+            if let Some(name) = &name {
+                let mangled = format!(
+                    "_{}{name}",
+                    base.cast::<PyType>()?
+                        .name()?
+                        .to_cow()?
+                        .trim_start_matches('_')
+                );
+                for name in [name, &mangled] {
+                    if namespace.contains(name)? && Self::leads_here(slf, namespace.get_item(name)?)
+                    {
+                        return Ok(true);
+                    }
+                }
+            }
+            if namespace.values()?.iter().any(|value| value.is(slf)) {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -417,13 +436,11 @@ impl LruFunction {
             return Ok(Some((first.clone(), reference.into_bound(py))));
         }
         let reaper = Self::reaper(slf)?;
-        match weak::refer(first, &reaper)? {
-            Some(reference) => Ok(Some((first.clone(), reference))),
-            None => {
-                Self::warn(slf, &class)?;
-                Ok(None)
-            }
+        if let Some(reference) = weak::refer(first, &reaper)? {
+            return Ok(Some((first.clone(), reference)));
         }
+        Self::warn(slf, &class)?;
+        Ok(None)
     }
 
     fn reaper<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -476,7 +493,7 @@ impl LruFunction {
              add '__weakref__' to its __slots__, or cache without the instance"
         );
         let message = CString::new(message)?;
-        PyErr::warn(py, &category, &message, 2)
+        PyErr::warn(py, &category, &message, 1)
     }
 
     /// Decides where a result is kept.
@@ -525,11 +542,11 @@ impl LruFunction {
             && let Ok(results) = found.cast_exact::<Results>()
         {
             // A copy of the instance shares the object until it caches something by itself.
-            let owned = results
+            let marked = results
                 .get()
                 .owner
                 .with(py, |known| known.as_ref().map(|known| known.clone_ref(py)));
-            let mine = owned.is_some_and(|known| {
+            let mine = marked.is_some_and(|known| {
                 known
                     .bind(py)
                     .cast::<PyWeakrefReference>()
@@ -669,7 +686,7 @@ impl Remembering for LruFunction {
     fn look(&self, call: &Call<'_, '_>) -> PyResult<Found> {
         let py = call.py();
         if self.maxsize == Some(0) {
-            let _ = self.state.with(py, |state| state.misses += 1);
+            self.state.with(py, |state| state.misses += 1);
             return Ok(Found::Pass);
         }
         let hash = call.hash()?;
@@ -702,19 +719,20 @@ impl Remembering for LruFunction {
 
     fn look_closely(slf: &Bound<'_, Self>, call: &Call<'_, '_>, hash: u64) -> PyResult<Found> {
         let py = slf.py();
-        let value = locate(
+        let pair = locate(
             &slf.get().state,
             call,
             hash,
             |state: &State| state.entries.as_ref().unwrap_or(empty()),
             |state, found| {
                 let entries = state.entries.as_mut()?;
-                let value = entries.get(found?)?.value.clone_ref(py);
+                let entry = entries.get(found?)?;
+                let pair = (entry.key.clone_ref(py), entry.value.clone_ref(py));
                 entries.touch(found?);
-                Some(value)
+                Some(pair)
             },
         )?;
-        let result = value.and_then(|value| Self::result(call, value));
+        let result = pair.and_then(|pair| Self::result(py, pair));
         slf.get().state.with(py, |state| match result {
             Some(_) => state.hits += 1,
             None => state.misses += 1,
@@ -734,7 +752,6 @@ impl Remembering for LruFunction {
         let Ok(key) = call.key(None) else {
             return false;
         };
-        let mut unused = None;
         let evicted = self.state.try_with(py, |state| {
             let entries = state.entries.as_mut()?;
             if !state.owners.by_instance.is_empty() || logging::enabled(log::Level::Debug) {
@@ -753,16 +770,7 @@ impl Remembering for LruFunction {
                 entries.exchange(victim, hash, key.clone().unbind(), result.clone().unbind())?;
             Some((old.0.into_bound(py), old.1.into_bound(py)))
         });
-        match evicted.flatten() {
-            Some(old) => {
-                drop(old);
-                true
-            }
-            None => {
-                unused.replace(key);
-                false
-            }
-        }
+        evicted.flatten().map(drop).is_some()
     }
 
     fn keep_closely(
@@ -792,13 +800,15 @@ impl LruFunction {
     #[pyo3(signature = (function, maxsize, typed, weak_self, /))]
     fn new(
         function: &Bound<'_, PyAny>,
-        maxsize: Option<u64>,
+        maxsize: Option<i64>,
         typed: bool,
         weak_self: bool,
     ) -> PyResult<Self> {
         if !function.is_callable() {
             return Err(PyTypeError::new_err("the first argument must be callable"));
         }
+        // As functools: a negative size is 0.
+        let maxsize = maxsize.map(|maxsize| u64::try_from(maxsize).unwrap_or(0));
         Ok(Self {
             entry: vectorcall::call::<Self>,
             function: function.clone().unbind(),
@@ -880,11 +890,11 @@ impl LruFunction {
         let py = slf.py();
         let call = OwnedCall::new(args, kwargs)?;
         let call = call.borrowed(slf.get().typed);
-        let value = Self::find_slot(slf, &call, |state, found| {
-            let value = &state.entries.as_ref()?.get(found?)?.value;
-            Some(value.clone_ref(py))
+        let pair = Self::find_slot(slf, &call, |state, found| {
+            let entry = state.entries.as_ref()?.get(found?)?;
+            Some((entry.key.clone_ref(py), entry.value.clone_ref(py)))
         })?;
-        Ok(value.is_some_and(|value| Self::result(&call, value).is_some()))
+        Ok(pair.is_some_and(|pair| Self::result(py, pair).is_some()))
     }
 
     fn __get__<'py>(
@@ -895,11 +905,7 @@ impl LruFunction {
         let Some(instance) = instance else {
             return Ok(slf.clone().into_any());
         };
-        let bound = LruMethod {
-            entry: vectorcall::call_bound::<LruMethod>,
-            function: slf.clone().into_any().unbind(),
-            instance: instance.unbind(),
-        };
+        let bound = LruMethod::new(slf, instance.unbind());
         Ok(Bound::new(slf.py(), bound)?.into_any())
     }
 
@@ -993,6 +999,16 @@ impl LruMethod {
 
 #[pymethods]
 impl LruMethod {
+    #[new]
+    #[pyo3(signature = (function, instance, /))]
+    fn new(function: &Bound<'_, LruFunction>, instance: Py<PyAny>) -> Self {
+        Self {
+            entry: vectorcall::call_bound::<Self>,
+            function: function.clone().into_any().unbind(),
+            instance,
+        }
+    }
+
     /// For `method.__call__` as an attribute: calls go through the vectorcall of the class.
     #[pyo3(signature = (*args, **kwargs))]
     fn __call__<'py>(
@@ -1047,7 +1063,7 @@ impl LruMethod {
         self.function.clone_ref(py)
     }
 
-    #[getter(__doc__)]
+    #[getter(_doc)]
     fn doc<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.function.bind(py).getattr(intern!(py, "__doc__"))
     }
@@ -1061,8 +1077,23 @@ impl LruMethod {
     }
 
     fn __getattr__<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-        if name.to_cow()?.starts_with("__get") {
-            return Err(PyAttributeError::new_err(name.clone().unbind()));
+        // Of the special names, those that describe the function; what they do is asked of this object itself.
+        const SPECIAL: [&str; 9] = [
+            "__annotations__",
+            "__code__",
+            "__defaults__",
+            "__isabstractmethod__",
+            "__kwdefaults__",
+            "__module__",
+            "__name__",
+            "__qualname__",
+            "__wrapped__",
+        ];
+        let text = name.to_cow()?;
+        if text.starts_with("__") && text.ends_with("__") && !SPECIAL.contains(&text.as_ref()) {
+            return Err(PyAttributeError::new_err(format!(
+                "a cached method has no attribute '{text}'"
+            )));
         }
         self.function.bind(name.py()).getattr(name)
     }
@@ -1114,5 +1145,8 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     vectorcall::install(py, &sample, true);
     let bound = LruFunction::__get__(&sample, Some(function), None)?;
     vectorcall::install(py, bound.cast::<LruMethod>()?, false);
-    Ok(())
+    // A class's own `__doc__` is set in any case; the one of a method is its function's.
+    let class = py.get_type::<LruMethod>();
+    class.setattr("__doc__", class.getattr("_doc")?)?;
+    class.delattr("_doc")
 }

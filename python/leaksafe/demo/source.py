@@ -60,6 +60,13 @@ def read_pairs(path: Path) -> Iterator[tuple[str, str]]:
         yield from chain.from_iterable(pairwise(line.split()) for line in lines)
 
 
+def read_pages(path: Path) -> Iterator[list[str]]:
+    """Yield the second words of the pairs, up to a thousand at a time."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield line.split()[1:]
+
+
 def chunks(pairs: Iterator[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
     """Yield the pairs in lists of `size`; the last may be shorter."""
     while chunk := list(islice(pairs, size)):

@@ -2,5 +2,6 @@
 
 from leaksafe.demo.act import Act
 from leaksafe.demo.acts.calculator import CalculatorAct
+from leaksafe.demo.acts.page import PageAct
 
-ACTS: tuple[Act, ...] = (CalculatorAct(),)
+ACTS: tuple[Act, ...] = (CalculatorAct(), PageAct())

@@ -1,0 +1,122 @@
+"""A cached method: with functools, the cache keeps every instance that was ever asked."""
+
+from __future__ import annotations
+
+import functools
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from platform import python_version
+from typing import ClassVar
+from weakref import WeakSet
+
+import leaksafe
+from leaksafe.demo.act import Act, Figure, Job, Options, Progress, Run, Sample
+from leaksafe.demo.measure import resident
+from leaksafe.demo.source import read_pages, write_identifiers
+
+_SAMPLES = 240
+_INPUT = "identifiers.txt"
+_FUNCTOOLS, _LEAKSAFE = range(2)
+_ALIVE, _MEMORY, _ENTRIES, _HITS = range(4)
+
+
+class Page:
+    """Some words in a row."""
+
+    alive: ClassVar[WeakSet[Page]] = WeakSet()
+
+    def __init__(self, words: list[str]) -> None:
+        """Take the words in."""
+        self.words = sorted(words)
+        Page.alive.add(self)
+
+    def occurrences(self, word: str) -> int:
+        """Return how many times a word is there."""
+        return bisect_right(self.words, word) - bisect_left(self.words, word)
+
+
+class FunctoolsPage(Page):
+    """The leak: each entry has the page in its key, and so the cache keeps the page."""
+
+    @functools.cache  # noqa: B019  # what it warns of is shown here
+    def count(self, word: str) -> int:
+        """Return how many times a word is there."""
+        return self.occurrences(word)
+
+
+class LeaksafePage(Page):
+    """The same with the other import: entries go when their page goes."""
+
+    @leaksafe.cache
+    def count(self, word: str) -> int:
+        """Return how many times a word is there."""
+        return self.occurrences(word)
+
+
+class PageAct(Act):
+    """Both sides make the same pages, ask each for the count of all its words, and drop it."""
+
+    title = "A cached method that keeps its instances"
+    unit = "look-ups"
+    axis = "live instances"
+    figures = (
+        Figure("live instances", "{:,.0f}", " alive"),
+        Figure("resident memory", "{:,.1f} MiB"),
+        Figure("entries", "{:,.0f}", " entries"),
+        Figure("hit ratio", "{:.1%}", " hits"),
+    )
+
+    def prepare(self, options: Options, scratch: Path, progress: Progress) -> Job:
+        """Find the identifiers."""
+        source = write_identifiers(scratch / _INPUT, options.lookups, progress)
+        return Job(
+            options=options,
+            scratch=scratch,
+            sides=("functools.cache", "leaksafe.cache"),
+            total=source.pairs,
+            note=(
+                f"page.count(word) for {source.pairs:,} identifiers of Python {python_version()}'s"
+                " standard library, on pages of up to 1,000; no page is used after the next begins"
+            ),
+        )
+
+    def measure(self, side: int, job: Job) -> Iterator[Sample]:
+        """Read page by page."""
+        page_class = LeaksafePage if side == _LEAKSAFE else FunctoolsPage  # the one difference
+        step = -(-job.total // _SAMPLES)
+        done = 0
+        yield _sample(done, page_class)
+        for words in read_pages(job.scratch / _INPUT):
+            page = page_class(words)
+            for word in words:
+                page.count(word)
+                done += 1
+                if done % step == 0 and done < job.total:
+                    yield _sample(done, page_class)
+            del page
+        yield _sample(done, page_class)
+
+    def meaning(self, run: Run) -> str:
+        """Say who keeps the pages, and that forgetting them cost no hits."""
+        kept, gone = (run.last(side).values for side in (_FUNCTOOLS, _LEAKSAFE))
+        return (
+            "Every page was dropped, and neither cache has a bound."
+            f" functools.cache still holds {kept[_ALIVE]:,.0f} pages with {kept[_ENTRIES]:,.0f}"
+            f" results, which nobody can ask for again: {kept[_MEMORY]:.0f} MiB."
+            f" leaksafe.cache holds {gone[_ALIVE]:,.0f} pages, its entries went with them:"
+            f" {gone[_MEMORY]:.0f} MiB. Hits: {kept[_HITS]:.1%} and {gone[_HITS]:.1%}."
+        )
+
+
+def _sample(done: int, page_class: type[FunctoolsPage | LeaksafePage]) -> Sample:
+    info = page_class.count.cache_info()
+    return Sample(
+        done,
+        (
+            len(Page.alive),
+            resident() / 2**20,
+            info.currsize,
+            info.hits / done if done else 0.0,
+        ),
+    )
