@@ -137,8 +137,25 @@ impl<'a, 'py> Call<'a, 'py> {
     ///
     /// # Errors
     /// What that raises.
-    #[inline]
     pub fn hash(&self) -> PyResult<u64> {
+        self.hash_by(|item| match equality::plain_hash(item) {
+            Some(hash) => Ok(hash),
+            None => equality::hash_of(item),
+        })
+    }
+
+    /// The key's hash, where no argument has a `__hash__` in Python; else `None`, and nothing has run.
+    #[inline]
+    pub fn plain_hash(&self) -> Option<u64> {
+        self.hash_by(|item| equality::plain_hash(item).ok_or(()))
+            .ok()
+    }
+
+    #[inline]
+    fn hash_by<E>(
+        &self,
+        hash_item: impl Fn(&Bound<'py, PyAny>) -> Result<u64, E>,
+    ) -> Result<u64, E> {
         if let (Some(only), false) = (self.single(), self.typed) {
             return hash_item(only);
         }
@@ -150,8 +167,8 @@ impl<'a, 'py> Call<'a, 'py> {
             }
         }
         if let Some(names) = self.names {
-            for name in names.iter_borrowed() {
-                hash = mix(hash, hash_item(&name)?);
+            for name in names.as_slice() {
+                hash = mix(hash, hash_item(name)?);
             }
         }
         Ok(hash)
@@ -236,6 +253,18 @@ impl<'py> Probe<'py> for Call<'_, 'py> {
         let Some((items, names)) = tuple.and_then(|tuple| self.parts_of(tuple)) else {
             return Verdict::Different;
         };
+        let names_are = match (names, self.names) {
+            (Some(stored), Some(asked)) => stored.is(asked),
+            _ => true,
+        };
+        if names_are
+            && items
+                .iter()
+                .zip(self.items)
+                .all(|(stored, asked)| stored.is(asked))
+        {
+            return Verdict::Same;
+        }
         let mut verdict = Verdict::Same;
         if let (Some(stored), Some(asked)) = (names, self.names) {
             verdict = equality::compare_objects(stored, asked);
@@ -290,14 +319,6 @@ impl<'py> Probe<'py> for Call<'_, 'py> {
 #[inline]
 fn is_plain(object: &Bound<'_, PyAny>) -> bool {
     object.is_exact_instance_of::<PyInt>() || object.is_exact_instance_of::<PyString>()
-}
-
-#[inline]
-fn hash_item(item: &Bound<'_, PyAny>) -> PyResult<u64> {
-    match equality::plain_hash(item) {
-        Some(hash) => Ok(hash),
-        None => equality::hash_of(item),
-    }
 }
 
 /// One step of `FxHash`, as Firefox and rustc have it.

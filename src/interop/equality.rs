@@ -42,12 +42,19 @@ pub fn hash_of(key: &Bound<'_, PyAny>) -> PyResult<u64> {
     Ok(hash as u64)
 }
 
-/// The hash of a key of an exact builtin type other than a tuple, which runs no Python code; `None` for others.
+/// Whether a class has inherited a slot from `object`.
+#[inline]
+fn has_slot_of_object(own: Option<ffi::hashfunc>, base: Option<ffi::hashfunc>) -> bool {
+    own.map(|function| function as usize) == base.map(|function| function as usize)
+}
+
+/// The hash of a key of an exact builtin type other than a tuple, or of an object that has its hash by identity, which
+/// runs no Python code; `None` for others.
 #[inline]
 pub fn plain_hash(key: &Bound<'_, PyAny>) -> Option<u64> {
     let object = key.as_ptr();
     // SAFETY: `key` is live and the thread is attached; a `str` begins with the fields of `PyASCIIObject`, and these
-    // types' hash functions look at the value alone and don't fail.
+    // types' hash functions look at the value, or the address, alone and don't fail.
     let hash = unsafe {
         let kind = ffi::Py_TYPE(object);
         if kind == &raw mut ffi::PyUnicode_Type {
@@ -63,6 +70,7 @@ pub fn plain_hash(key: &Bound<'_, PyAny>) -> Option<u64> {
         } else if kind != &raw mut ffi::PyLong_Type
             && kind != &raw mut ffi::PyBytes_Type
             && kind != &raw mut ffi::PyFloat_Type
+            && !has_slot_of_object((*kind).tp_hash, ffi::PyBaseObject_Type.tp_hash)
         {
             return None;
         }

@@ -39,6 +39,10 @@ pub trait Remembering: PyClass<Frozen = True> + Sync {
     /// What is called on a miss.
     fn function(&self) -> &Py<PyAny>;
 
+    /// The result of a call whose hash is known, counted and promoted, if no Python code has to run to find it; else
+    /// `None`, and nothing has happened. Drops no `Py`.
+    fn plain_hit(&self, call: &Call<'_, '_>, hash: u64) -> Option<Py<PyAny>>;
+
     /// Looks a call up as far as no Python code has to run but the arguments' `__hash__`. Drops no `Py`.
     ///
     /// # Errors
@@ -88,6 +92,19 @@ fn raise(py: Python<'_>, error: Result<PyErr, Box<dyn Any + Send>>) -> *mut ffi:
     });
     error.restore(py);
     null_mut()
+}
+
+/// The answer of a plain hit, or null.
+///
+/// # Safety
+/// As [`call`].
+#[inline(never)]
+unsafe fn hit<T: Remembering>(this: &T, call: &Call<'_, '_>) -> *mut ffi::PyObject {
+    let found = catch_unwind(AssertUnwindSafe(|| {
+        this.plain_hit(call, call.plain_hash()?)
+    }));
+    // A panic is met again by the careful look, which makes it an exception.
+    found.ok().flatten().map_or(null_mut(), Py::into_ptr)
 }
 
 /// Before the function: the answer, or null with the hash of a miss, or null with an exception set.
@@ -179,6 +196,10 @@ pub unsafe extern "C" fn call<T: Remembering>(
         let this = slf.cast_unchecked::<T>().get();
         let positional = ffi::PyVectorcall_NARGS(count).unsigned_abs();
         let key = Call::from_vectorcall(py, arguments, positional, &names, this.typed());
+        let answer = hit(this, &key);
+        if !answer.is_null() {
+            return answer;
+        }
         let mut miss = Miss::No;
         let answer = before::<T>(callable, &key, &mut miss);
         if let Miss::No = miss {

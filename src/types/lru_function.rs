@@ -98,6 +98,8 @@ struct State {
     classes: HashMap<usize, (Py<PyAny>, bool)>,
     warned: HashMap<usize, Py<PyAny>>,
     reaper: Option<Py<PyAny>>,
+    /// Whether any value has ever stood for a result that is elsewhere.
+    indirect: bool,
     hits: u64,
     misses: u64,
     allocated: usize,
@@ -601,6 +603,7 @@ impl LruFunction {
                         .get(slot)
                         .is_some_and(|entry| is_stale(py, &entry.value));
                     if stale {
+                        state.indirect = true;
                         let old = entries.set_value(slot, new.1);
                         unused = Some((new.0, old.unwrap_or_else(|| py.None())));
                     } else {
@@ -614,6 +617,7 @@ impl LruFunction {
                     return None;
                 }
                 if let Some((owner, reference)) = &instance {
+                    state.indirect = true;
                     state.owners.add(owner, reference, &key, hash);
                 }
                 state.reallocated()
@@ -683,6 +687,22 @@ impl Remembering for LruFunction {
     }
 
     #[inline]
+    fn plain_hit(&self, call: &Call<'_, '_>, hash: u64) -> Option<Py<PyAny>> {
+        let py = call.py();
+        self.state.try_with(py, |state| {
+            let entries = state.entries.as_mut()?;
+            let slot = entries.find(hash, |stored| call.compare(stored) == Verdict::Same)?;
+            let value = &entries.get(slot)?.value;
+            if state.indirect && !is_direct(py, value) {
+                return None;
+            }
+            let value = value.clone_ref(py);
+            entries.touch(slot);
+            state.hits += 1;
+            Some(value)
+        })?
+    }
+
     fn look(&self, call: &Call<'_, '_>) -> PyResult<Found> {
         let py = call.py();
         if self.maxsize == Some(0) {
@@ -706,7 +726,7 @@ impl Remembering for LruFunction {
                 return Some(Found::Miss(hash));
             };
             let value = &entries.get(slot)?.value;
-            if !is_direct(py, value) {
+            if state.indirect && !is_direct(py, value) {
                 return None;
             }
             let value = value.clone_ref(py);
