@@ -652,7 +652,9 @@ def test_temporaries_equal_by_value() -> None:
     for make_class in (frozen_dataclass, compared, frozen_slots_dataclass):
         weak, strong = method(FRESH["list"]), method(FRESH["list"], weak_self=False)
         make = make_class(weak)
-        assert make(1).m(2) == make(1).m(2) == [1, 2]
+        # an assert would keep its temporaries
+        results = [make(1).m(2), make(1).m(2)]
+        assert results == [[1, 2], [1, 2]]
         assert weak.cache_info() == (0, 2, 128, 0)
         make = make_class(strong)
         assert make(1).m(2) is make(1).m(2)
@@ -828,7 +830,7 @@ def test_partialmethod() -> None:
         box = [Class()]
         assert box[0].one(2) is box[0].one(2) is box[0].m(1, 2)
         assert box[0].seven(1) == [1, 7] and box[0].seven(1) is box[0].m(1, y=7)
-        assert Class.m.cache_info() == (3, 2, 128, 2)
+        assert Class.m.cache_info() == (4, 2, 128, 2)
         assert gone_at_once(box)
         assert Class.m.cache_info().currsize == 0
 

@@ -200,17 +200,25 @@ pub unsafe extern "C" fn call<T: Remembering>(
         if !answer.is_null() {
             return answer;
         }
+        // A `__hash__` that is itself remembered recurses here without a frame of Python in between.
+        if ffi::Py_EnterRecursiveCall(
+            c" while calling a function that remembers its results".as_ptr(),
+        ) != 0
+        {
+            return null_mut();
+        }
         let mut miss = Miss::No;
-        let answer = before::<T>(callable, &key, &mut miss);
-        if let Miss::No = miss {
-            return answer;
+        let mut result = before::<T>(callable, &key, &mut miss);
+        if !matches!(miss, Miss::No) {
+            result = ffi::PyObject_Vectorcall(this.function().as_ptr(), arguments, count, names);
         }
-        let function = this.function().as_ptr();
-        let result = ffi::PyObject_Vectorcall(function, arguments, count, names);
-        match miss {
-            Miss::Keep(hash) if !result.is_null() => after::<T>(callable, &key, hash, result),
-            _ => result,
+        if let Miss::Keep(hash) = miss
+            && !result.is_null()
+        {
+            result = after::<T>(callable, &key, hash, result);
         }
+        ffi::Py_LeaveRecursiveCall();
+        result
     }
 }
 

@@ -600,9 +600,8 @@ def test_reentry_with_several_arguments(action: str) -> None:
             lambda: cached(key(1), x=key(2)),
             lambda: cached(x=key(1), y=key(2)),
         ]
-        for call in calls:
-            call()
         for call in calls * 2:
+            call()
             trigger.arm(cached)
             assert call().number == 1
             assert trigger.fired, "the foreign code never ran"
@@ -916,11 +915,11 @@ def test_the_first_call_raises_then_again() -> None:
 
     def next_outcome(x: object, **kwargs: object) -> str:
         pinned = Pinned()
-        outcome = outcomes.pop(0)
-        if isinstance(outcome, Exception):
-            raise outcome
+        if isinstance(outcomes[0], Exception):
+            # a local that refers to the error would be a cycle, for the collector to find
+            raise outcomes.pop(0)
         assert pinned
-        return str(outcome)
+        return str(outcomes.pop(0))
 
     gc.disable()
     function = OURS(next_outcome)
@@ -1117,31 +1116,32 @@ def test_recursion_without_end() -> None:
 @isolated()
 def test_recursion_through_eq_and_hash() -> None:
     function = OURS(lambda x: Value())
+    asking = ""
 
     class Asking:
-        def __init__(self, at: str) -> None:
-            self.at = at
-
         def __hash__(self) -> int:
-            if self.at == "hash":
+            if asking == "hash":
                 function(self)
             return 7
 
         def __eq__(self, other: object) -> bool:
-            function(self)
-            return False
+            if asking == "eq":
+                function(Asking())
+            return self is other
 
     for at in ("hash", "eq"):
-        function.cache_clear()
-        function(Key(1))
+        function(Asking())
         for _ in range(3):
+            asking = at
             with raises(RecursionError) as caught:
-                function(Asking(at))
+                function(Asking())
             caught.value = None
-    assert function(Key(1)) is function(Key(1))
+            asking = ""
+    argument = Asking()
+    assert function(argument) is function(argument)
 
 
-DEPTH = 100_000
+DEPTH = 50_000
 
 
 class Node:
@@ -1258,7 +1258,7 @@ def test_an_instance_dies_during_its_own_call() -> None:
         box.append(Class())
         bound = box[0].method
         box[0].method(x)
-        assert Value.living() == 1
+        assert Value.living() == 1 + x
         # a hit, by what holds it now
         bound(x)
         del bound
@@ -1556,7 +1556,7 @@ def test_one_instance_is_dropped_by_four_threads_at_once() -> None:
             assert box.pop().method(1) == [1]
             end.wait()
 
-    threads = [threading.Thread(target=drop, args=(box,)) for box in boxes]
+    threads = [threading.Thread(target=drop, args=(box,), daemon=True) for box in boxes]
     for thread in threads:
         thread.start()
     for _ in range(rounds):
@@ -1694,7 +1694,7 @@ def test_collections_beside_four_threads() -> None:
             churn(number), churn(Colliding(number))
             Class().kept(number)
 
-    crowd(collect, read, write, write, seconds=3)
+    crowd(collect, read, write, write, seconds=2)
     assert kept.cache_info().misses == 300
     del instances
     kept.cache_clear()
@@ -1730,6 +1730,8 @@ def test_a_forked_child_may_call_it() -> None:
                 let_go.wait(15)
             return super().__eq__(other)
 
+        __hash__ = Key.__hash__
+
     def body(key: Key) -> Result:
         if threading.get_ident() != main:
             inside.set()
@@ -1761,7 +1763,7 @@ def test_a_forked_child_may_call_it() -> None:
 @isolated()
 def test_left_to_the_end_of_the_interpreter() -> None:
     """Finalizers that run then may call what is left."""
-    global left  # noqa: PLW0603
+    global left
 
     class Class(Value):
         @lru_cache
@@ -1917,44 +1919,45 @@ def once() -> None:
 
 
 MILLION = 1_000_000
+FEWER = 200_000
 OPERATIONS: dict[str, tuple[Callable[[], object], int]] = {
-    "hit without arguments": (lambda: given(), MILLION),
+    "hit without arguments": (lambda: given(), FEWER),
     "hit": (lambda: given(LONG), MILLION),
-    "hit with two": (lambda: given(LONG, 1), MILLION),
+    "hit with two": (lambda: given(LONG, 1), FEWER),
     "hit by keyword": (lambda: given(LONG, y=1), MILLION),
-    "hit typed": (lambda: given_typed(LONG, y=1), MILLION),
-    "hit with python key": (lambda: given(KEY), MILLION),
-    "hit by unpacking": (lambda: given(*(1, 2), **{"x": LONG}), MILLION),  # noqa: PIE804
+    "hit typed": (lambda: given_typed(LONG, y=1), FEWER),
+    "hit with python key": (lambda: given(KEY), FEWER),
+    "hit by unpacking": (lambda: given(*(1, 2), **{"x": LONG}), FEWER),  # noqa: PIE804
     "hit of a method": (lambda: OWNER.fresh(LONG), MILLION),
-    "hit of a bound method": (lambda: (OWNER.fresh)(LONG, y=1), MILLION),
-    "hit of a number": (lambda: OWNER.number(), MILLION),
-    "hit of itself": (lambda: OWNER.itself(), MILLION),
-    "hit of the class": (lambda: (Owner.of_class(), OWNER.of_class()), MILLION),
-    "hit of a property": (lambda: OWNER.attribute, MILLION),
+    "hit of a bound method": (lambda: (OWNER.fresh)(LONG, y=1), FEWER),
+    "hit of a number": (lambda: OWNER.number(), FEWER),
+    "hit of itself": (lambda: OWNER.itself(), FEWER),
+    "hit of the class": (lambda: (Owner.of_class(), OWNER.of_class()), FEWER),
+    "hit of a property": (lambda: OWNER.attribute, FEWER),
     "miss": (lambda: given(next(numbers)), MILLION),
-    "miss with two": (lambda: given(LONG, next(numbers)), MILLION),
-    "miss by keyword": (lambda: given(LONG, y=next(numbers)), MILLION),
-    "miss typed": (lambda: given_typed(next(numbers), y=KEY), MILLION),
+    "miss with two": (lambda: given(LONG, next(numbers)), FEWER),
+    "miss by keyword": (lambda: given(LONG, y=next(numbers)), FEWER),
+    "miss typed": (lambda: given_typed(next(numbers), y=KEY), FEWER),
     "miss of a method": (lambda: OWNER.fresh(next(numbers)), MILLION),
-    "miss of a number": (lambda: OWNER.number(next(numbers)), MILLION),
-    "never kept": (lambda: never(LONG), MILLION),
-    "a new instance": (lambda: Owner().fresh(LONG), MILLION // 2),
-    "a new instance's number": (lambda: Owner().number(LONG), MILLION // 2),
-    "a new instance itself": (lambda: Owner().itself(), MILLION // 2),
-    "a new slotted instance": (lambda: SlottedOwner().fresh(LONG), MILLION // 2),
-    "error": (lambda: quietly(lambda: fails(LONG, KEY), Boom), MILLION // 4),
-    "error by keyword": (lambda: quietly(lambda: fails(y=LONG), Boom), MILLION // 4),
-    "error of a method": (lambda: quietly(OWNER.fails, Boom), MILLION // 4),
-    "unhashable": (lambda: quietly(lambda: given(LONG, []), TypeError), MILLION // 4),
-    "hash error": (lambda: failing(given, "hash"), MILLION // 10),
-    "eq error": (lambda: failing(given, "eq"), MILLION // 10),
+    "miss of a number": (lambda: OWNER.number(next(numbers)), FEWER),
+    "never kept": (lambda: never(LONG), FEWER),
+    "a new instance": (lambda: Owner().fresh(LONG), FEWER),
+    "a new instance's number": (lambda: Owner().number(LONG), FEWER),
+    "a new instance itself": (lambda: Owner().itself(), FEWER),
+    "a new slotted instance": (lambda: SlottedOwner().fresh(LONG), FEWER),
+    "error": (lambda: quietly(lambda: fails(LONG, KEY), Boom), MILLION),
+    "error by keyword": (lambda: quietly(lambda: fails(y=LONG), Boom), FEWER),
+    "error of a method": (lambda: quietly(OWNER.fails, Boom), FEWER),
+    "unhashable": (lambda: quietly(lambda: given(LONG, []), TypeError), FEWER),
+    "hash error": (lambda: failing(given, "hash"), FEWER),
+    "eq error": (lambda: failing(given, "eq"), FEWER),
     "discard": (lambda: (unbounded(LONG, KEY), unbounded.cache_discard(LONG, KEY)), MILLION),
-    "discard nothing": (lambda: unbounded.cache_discard(LONG, OTHER[0]), MILLION),
-    "discard of a method": (lambda: (OWNER.fresh(3), OWNER.fresh.cache_discard(3)), MILLION),
-    "contains": (lambda: (given.cache_contains(LONG), OWNER.fresh.cache_contains(2)), MILLION),
-    "clear": (lambda: (unbounded(LONG), unbounded(KEY), unbounded.cache_clear()), MILLION // 2),
-    "inspection": (lambda: (given.cache_info(), given.cache_parameters()), MILLION // 4),
-    "bound": (lambda: (OWNER.fresh.__name__, hash(OWNER.fresh), OWNER.fresh == 1), MILLION // 4),
+    "discard nothing": (lambda: unbounded.cache_discard(LONG, OTHER[0]), FEWER),
+    "discard of a method": (lambda: (OWNER.fresh(3), OWNER.fresh.cache_discard(3)), FEWER),
+    "contains": (lambda: (given.cache_contains(LONG), OWNER.fresh.cache_contains(2)), FEWER),
+    "clear": (lambda: (unbounded(LONG), unbounded(KEY), unbounded.cache_clear()), FEWER),
+    "inspection": (lambda: (given.cache_info(), given.cache_parameters()), FEWER),
+    "bound": (lambda: (OWNER.fresh.__name__, hash(OWNER.fresh), OWNER.fresh == 1), FEWER),
     "recursion error": (lambda: quietly(lambda: deep(10**6), RecursionError), 200),
     "decorating": (once, 20_000),
 }
@@ -1973,9 +1976,8 @@ def test_a_million_of(operation: str) -> None:
 
     def grown(times: int) -> list[str]:
         counts, blocks, memory = measure()
-        for done in repeat(None, times):
+        for _ in repeat(None, times):
             one()
-        del done
         counts_after, blocks_after, memory_after = measure()
         growth = [
             f"{after - before:+} references to {watched!r}"
