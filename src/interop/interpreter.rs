@@ -29,3 +29,9 @@ pub fn index<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: the object is live and the thread attached; the result is a new reference or null with an error set.
     unsafe { Bound::from_owned_ptr_or_err(object.py(), ffi::PyNumber_Index(object.as_ptr())) }
 }
+
+/// Whether an object has an `__index__`.
+pub fn has_index(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is live and the thread attached.
+    unsafe { ffi::PyIndex_Check(object.as_ptr()) != 0 }
+}

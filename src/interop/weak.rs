@@ -104,3 +104,12 @@ pub fn passes_no_instance(attribute: &Bound<'_, PyAny>) -> bool {
             || ffi::PyType_IsSubtype(class, &raw mut ffi::PyClassMethod_Type) != 0
     }
 }
+
+/// Whether an attribute of a class is a `classmethod`.
+pub fn passes_class(attribute: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is live, and so is its class; the type is static.
+    unsafe {
+        let class = ffi::Py_TYPE(attribute.as_ptr());
+        ffi::PyType_IsSubtype(class, &raw mut ffi::PyClassMethod_Type) != 0
+    }
+}

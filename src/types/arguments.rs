@@ -24,7 +24,7 @@ pub fn count(value: &Bound<'_, PyAny>, what: &str, allowed: &str) -> PyResult<u6
     if value.is_instance_of::<PyBool>() || value.is_instance_of::<PyFloat>() {
         return Err(wrong_type());
     }
-    if !value.get_type().hasattr("__index__")? {
+    if !interpreter::has_index(value) {
         return Err(wrong_type());
     }
     let index = interpreter::index(value)?;

@@ -97,6 +97,8 @@ struct State {
     /// By a class's address: a weak reference to it, and whether its instances have this function as a method.
     classes: HashMap<usize, (Py<PyAny>, bool)>,
     warned: HashMap<usize, Py<PyAny>>,
+    /// Weak references to the classes that have called this function as a class method, by their addresses.
+    receivers: HashMap<usize, Py<PyAny>>,
     reaper: Option<Py<PyAny>>,
     /// Whether any value has ever stood for a result that is elsewhere.
     indirect: bool,
@@ -157,6 +159,7 @@ impl Drop for LruFunction {
                 .collect::<Vec<_>>(),
             state.classes,
             state.warned,
+            state.receivers,
             state.reaper,
         ));
     }
@@ -423,6 +426,9 @@ impl LruFunction {
         let Some(first) = call.first().filter(|_| this.weak_self) else {
             return Ok(None);
         };
+        if let Ok(receiver) = first.cast::<PyType>() {
+            Self::note_receiver(slf, receiver)?;
+        }
         let class = first.get_type();
         if !weak::is_heap_type(&class) || !Self::is_method(slf, &class)? {
             return Ok(None);
@@ -443,6 +449,74 @@ impl LruFunction {
         }
         Self::warn(slf, &class)?;
         Ok(None)
+    }
+
+    /// Notes a class that has this function as a class method.
+    fn note_receiver(slf: &Bound<'_, Self>, class: &Bound<'_, PyType>) -> PyResult<()> {
+        let py = slf.py();
+        let address = class.as_ptr() as usize;
+        let known = slf.get().state.with(py, |state| {
+            let known = state.receivers.get(&address);
+            known.map(|known| known.clone_ref(py))
+        });
+        if known
+            .is_some_and(|known| weak::upgrade(known.bind(py)).is_some_and(|known| known.is(class)))
+        {
+            return Ok(());
+        }
+        let Ok(name) = slf.get().function.bind(py).getattr(intern!(py, "__name__")) else {
+            return Ok(());
+        };
+        for base in class.mro().iter() {
+            let namespace = base.getattr(intern!(py, "__dict__"))?;
+            let namespace = namespace.cast::<PyMappingProxy>()?;
+            if !namespace.contains(&name)? {
+                continue;
+            }
+            let attribute = namespace.get_item(&name)?;
+            if weak::passes_class(&attribute)
+                && Self::leads_here(slf, attribute.getattr(intern!(py, "__func__"))?)
+            {
+                let reference = PyWeakrefReference::new(class)?.into_any().unbind();
+                let old = slf.get().state.with(py, |state| {
+                    let many = (state.receivers.len() >= 256)
+                        .then(|| std::mem::take(&mut state.receivers));
+                    (many, state.receivers.insert(address, reference))
+                });
+                drop(old);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The classes to ask for, where a class method's attribute was called without its class.
+    ///
+    /// Since 3.13, `Cls.method` is a `types.MethodType`, whose attributes are the function's own: nothing tells them
+    /// which class they were reached by, so that all that have called it are meant.
+    fn receivers<'py>(
+        slf: &Bound<'py, Self>,
+        args: &Bound<'py, PyTuple>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        let references: Vec<_> = slf.get().state.with(py, |state| {
+            let references = state.receivers.values();
+            references.map(|known| known.clone_ref(py)).collect()
+        });
+        let living: Vec<_> = references
+            .iter()
+            .filter_map(|known| weak::upgrade(known.bind(py)))
+            .collect();
+        if let Ok(first) = args.get_item(0)
+            && let Ok(first) = first.cast_into::<PyType>()
+        {
+            for class in &living {
+                if first.is_subclass(class)? || class.cast::<PyType>()?.is_subclass(&first)? {
+                    return Ok(Vec::new());
+                }
+            }
+        }
+        Ok(living)
     }
 
     fn reaper<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -490,9 +564,19 @@ impl LruFunction {
         let bound = slf.get().maxsize.map_or("for ever".to_owned(), |maxsize| {
             format!("until {maxsize} newer calls push them out")
         });
+        // Instances of varying size (of int, tuple, bytes) have no place for weak references.
+        let cure = if class
+            .getattr(intern!(py, "__itemsize__"))?
+            .extract::<isize>()?
+            == 0
+        {
+            "add '__weakref__' to its __slots__"
+        } else {
+            "hold the value in an attribute in place of inheriting from its type"
+        };
         let message = format!(
             "the cache of {name} holds instances of {class_name} {bound}, because they can't be weakly referenced: \
-             add '__weakref__' to its __slots__, or cache without the instance"
+             {cure}, cache a function that doesn't take the instance, or say weak_self=False if it is meant"
         );
         let message = CString::new(message)?;
         PyErr::warn(py, &category, &message, 1)
@@ -643,6 +727,39 @@ impl LruFunction {
         Ok(())
     }
 
+    /// The calls that the arguments of `cache_discard` or `cache_contains` mean: one, but for a class method.
+    fn calls<'py>(
+        slf: &Bound<'py, Self>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Vec<OwnedCall<'py>>> {
+        let receivers = Self::receivers(slf, args)?;
+        if receivers.is_empty() {
+            return Ok(vec![OwnedCall::new(args, kwargs)?]);
+        }
+        let with_class = |class| {
+            let all = std::iter::once(class).chain(args.iter());
+            let all = PyTuple::new(slf.py(), all.collect::<Vec<_>>())?;
+            OwnedCall::new(&all, kwargs)
+        };
+        receivers.into_iter().map(with_class).collect()
+    }
+
+    fn discard(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<bool> {
+        let py = slf.py();
+        let gone = Self::find_slot(slf, call, |state, found| state.remove(py, found?))?;
+        Ok(gone.is_some_and(|((_, value), _)| !is_stale(py, &value)))
+    }
+
+    fn contains(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<bool> {
+        let py = slf.py();
+        let pair = Self::find_slot(slf, call, |state, found| {
+            let entry = state.entries.as_ref()?.get(found?)?;
+            Some((entry.key.clone_ref(py), entry.value.clone_ref(py)))
+        })?;
+        Ok(pair.is_some_and(|pair| Self::result(py, pair).is_some()))
+    }
+
     fn find_slot<R>(
         slf: &Bound<'_, Self>,
         call: &Call<'_, '_>,
@@ -763,9 +880,9 @@ impl Remembering for LruFunction {
     fn keep(&self, call: &Call<'_, '_>, hash: u64, result: &Bound<'_, PyAny>) -> bool {
         let py = call.py();
         if self.weak_self
-            && call
-                .first()
-                .is_some_and(|first| weak::is_heap_type(&first.get_type()))
+            && call.first().is_some_and(|first| {
+                weak::is_heap_type(&first.get_type()) || first.is_instance_of::<PyType>()
+            })
         {
             return false;
         }
@@ -886,18 +1003,11 @@ impl LruFunction {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
-        let py = slf.py();
-        let call = OwnedCall::new(args, kwargs)?;
-        let call = call.borrowed(slf.get().typed);
-        let gone = Self::find_slot(slf, &call, |state, found| state.remove(py, found?))?;
-        Ok(match gone {
-            Some(((key, value), reference)) => {
-                let there = !is_stale(py, &value);
-                drop((key, value, reference));
-                there
-            }
-            None => false,
-        })
+        let mut there = false;
+        for call in Self::calls(slf, args, kwargs)? {
+            there |= Self::discard(slf, &call.borrowed(slf.get().typed))?;
+        }
+        Ok(there)
     }
 
     /// Returns whether the result of one call is remembered, without counting or promoting it.
@@ -907,14 +1017,12 @@ impl LruFunction {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
-        let py = slf.py();
-        let call = OwnedCall::new(args, kwargs)?;
-        let call = call.borrowed(slf.get().typed);
-        let pair = Self::find_slot(slf, &call, |state, found| {
-            let entry = state.entries.as_ref()?.get(found?)?;
-            Some((entry.key.clone_ref(py), entry.value.clone_ref(py)))
-        })?;
-        Ok(pair.is_some_and(|pair| Self::result(py, pair).is_some()))
+        for call in Self::calls(slf, args, kwargs)? {
+            if Self::contains(slf, &call.borrowed(slf.get().typed))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn __get__<'py>(
@@ -969,7 +1077,7 @@ impl LruFunction {
             for (reference, _) in state.classes.values() {
                 visit.call(reference)?;
             }
-            for reference in state.warned.values() {
+            for reference in state.warned.values().chain(state.receivers.values()) {
                 visit.call(reference)?;
             }
             visit.call(&state.reaper)
@@ -1115,7 +1223,14 @@ impl LruMethod {
                 "a cached method has no attribute '{text}'"
             )));
         }
-        self.function.bind(name.py()).getattr(name)
+        let function = self.function.bind(name.py());
+        if text == "__annotations__" {
+            // Since 3.14, what update_wrapper copies makes them instead.
+            return function
+                .getattr(intern!(name.py(), "__wrapped__"))?
+                .getattr(name);
+        }
+        function.getattr(name)
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {

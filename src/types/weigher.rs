@@ -1,5 +1,6 @@
 //! `getsizeof`: what an entry weighs.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::arguments;
@@ -46,8 +47,8 @@ impl Weigher {
 
 fn required_positionals(function: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     let py = function.py();
-    let inspect = py.import("inspect")?;
-    let signature = match inspect.call_method1("signature", (function,)) {
+    let inspect = py.import(intern!(py, "inspect"))?;
+    let signature = match inspect.call_method1(intern!(py, "signature"), (function,)) {
         Ok(signature) => signature,
         Err(error)
             if error.is_instance_of::<pyo3::exceptions::PyValueError>(py)
@@ -57,22 +58,22 @@ fn required_positionals(function: &Bound<'_, PyAny>) -> PyResult<Option<usize>> 
         }
         Err(error) => return Err(error),
     };
-    let parameter = inspect.getattr("Parameter")?;
+    let parameter = inspect.getattr(intern!(py, "Parameter"))?;
     let positional = [
-        parameter.getattr("POSITIONAL_ONLY")?,
-        parameter.getattr("POSITIONAL_OR_KEYWORD")?,
+        parameter.getattr(intern!(py, "POSITIONAL_ONLY"))?,
+        parameter.getattr(intern!(py, "POSITIONAL_OR_KEYWORD"))?,
     ];
-    let empty = parameter.getattr("empty")?;
+    let empty = parameter.getattr(intern!(py, "empty"))?;
     let mut required = 0;
     for parameter in signature
-        .getattr("parameters")?
-        .call_method0("values")?
+        .getattr(intern!(py, "parameters"))?
+        .call_method0(intern!(py, "values"))?
         .try_iter()?
     {
         let parameter = parameter?;
-        let kind = parameter.getattr("kind")?;
+        let kind = parameter.getattr(intern!(py, "kind"))?;
         if positional.iter().any(|other| other.is(&kind))
-            && parameter.getattr("default")?.is(&empty)
+            && parameter.getattr(intern!(py, "default"))?.is(&empty)
         {
             required += 1;
         }
