@@ -48,7 +48,7 @@ def public() -> Iterator[tuple[str, Any]]:
 def from_the_extension() -> Iterator[tuple[str, Any]]:
     """What the extension module itself defines, and what its classes do."""
     for name, thing in vars(_core).items():
-        if name.startswith("__") or not callable(thing):
+        if name.startswith("_") or not callable(thing):
             continue
         yield name, thing
         if inspect.isclass(thing):
