@@ -14,6 +14,7 @@ import inspect
 import math
 import pickle
 import sys
+import typing
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -362,6 +363,7 @@ def test_what_update_wrapper_does() -> None:
     for wrapper in (ours, OURS()(function)):
         assert inspect.signature(wrapper) == inspect.signature(function)
         assert inspect.unwrap(wrapper) is function
+        assert typing.get_type_hints(wrapper) == typing.get_type_hints(function)
         assert inspect.getdoc(wrapper) == "What it says."
         assert inspect.isroutine(wrapper) == inspect.isroutine(theirs)
     assert inspect.getsource(ours) == inspect.getsource(function)

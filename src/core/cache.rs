@@ -136,6 +136,14 @@ impl<K, V, O: Order> Cache<K, V, O> {
             .copied()
     }
 
+    /// The slot of the first key found that has this hash, which nearly always is the one that is looked for: a search
+    /// that asks nothing on its way.
+    #[must_use]
+    #[inline]
+    pub fn find_hash(&self, hash: u64) -> Option<Slot> {
+        self.find(hash, |_| true)
+    }
+
     /// The slot of the entry that has this hash and whose value `same` says yes to.
     #[must_use]
     pub fn find_value(&self, hash: u64, mut same: impl FnMut(&V) -> bool) -> Option<Slot> {

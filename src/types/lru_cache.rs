@@ -173,19 +173,13 @@ impl State {
         if !self.tracked && !is_atomic(value) {
             return None;
         }
-        let mut unsure = false;
-        let found = self.entries.find(hash, |stored| {
-            let verdict = compare(stored, key);
-            unsure |= verdict == Verdict::Unsure;
-            verdict == Verdict::Same
-        });
-        if let Some(slot) = found {
+        if let Some(slot) = self.entries.find_hash(hash) {
+            if compare(&self.entries.get(slot)?.key, key) != Verdict::Same {
+                return None;
+            }
             let old = self.entries.set_value(slot, value.clone().unbind())?;
             self.counters.replaced += 1;
             return Some([key.clone(), old.into_bound(py)]);
-        }
-        if unsure {
-            return None;
         }
         let victim = self.entries.exchangeable()?;
         let (new_key, new_value) = (key.clone().unbind(), value.clone().unbind());
@@ -287,9 +281,10 @@ impl hot::Mapping for LruCache {
     fn plain_hit(&self, key: &Bound<'_, PyAny>, hash: u64) -> Option<Py<PyAny>> {
         let py = key.py();
         self.state.try_with(py, |state| {
-            let slot = state
-                .entries
-                .find(hash, |stored| compare(stored, key) == Verdict::Same)?;
+            let slot = state.entries.find_hash(hash)?;
+            if compare(&state.entries.get(slot)?.key, key) != Verdict::Same {
+                return None;
+            }
             state.hit(py, slot)
         })?
     }

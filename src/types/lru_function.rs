@@ -808,8 +808,12 @@ impl Remembering for LruFunction {
         let py = call.py();
         self.state.try_with(py, |state| {
             let entries = state.entries.as_mut()?;
-            let slot = entries.find(hash, |stored| call.compare(stored) == Verdict::Same)?;
-            let value = &entries.get(slot)?.value;
+            let slot = entries.find_hash(hash)?;
+            let entry = entries.get(slot)?;
+            if call.compare(&entry.key) != Verdict::Same {
+                return None;
+            }
+            let value = &entry.value;
             if state.indirect && !is_direct(py, value) {
                 return None;
             }
