@@ -56,4 +56,4 @@ def test_they_are_all_run() -> None:
     names = [name for name in dir(test_functools.TestLRUC) if name.startswith("test_")]
     assert len(names) >= 27
     assert [name for name in names if not hasattr(TestAsCPythonTestsIt, name)] == []
-    assert TestAsCPythonTestsIt.module.lru_cache is lru_cache is not functools.lru_cache
+    assert TestAsCPythonTestsIt.module.lru_cache is lru_cache is not functools.lru_cache  # type: ignore[comparison-overlap]

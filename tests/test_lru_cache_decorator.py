@@ -322,7 +322,7 @@ def test_cache() -> None:
     for number in [*range(500), *range(500)]:
         assert ours(number) == theirs(number)
     assert ours.cache_info() == theirs.cache_info() == (500, 500, None, 500)
-    assert ours.cache_parameters() == theirs.cache_parameters() == {"maxsize": None, "typed": False}  # type: ignore[attr-defined]
+    assert ours.cache_parameters() == theirs.cache_parameters() == {"maxsize": None, "typed": False}
     assert ours.cache_discard(7) and not ours.cache_contains(7)
     for wrong in [
         lambda: OUR_CACHE(),
@@ -330,7 +330,7 @@ def test_cache() -> None:
         lambda: OUR_CACHE(user_function=plain),
     ]:
         with pytest.raises(TypeError):
-            wrong()
+            wrong()  # type: ignore[no-untyped-call]
 
 
 def test_cache_info_is_functools_own() -> None:

@@ -191,10 +191,10 @@ def inherited(m: Any) -> Any:
 def diamond(m: Any) -> Any:
     base = plain(m)
 
-    class Left(base):
+    class Left(base):  # type: ignore[misc, valid-type]
         pass
 
-    class Right(base):
+    class Right(base):  # type: ignore[misc, valid-type]
         pass
 
     class Diamond(Left, Right):
@@ -508,10 +508,10 @@ def test_each_class_is_warned_of() -> None:
     m = method(FRESH["list"])
     base = slots(m)
 
-    class Sub(base):
+    class Sub(base):  # type: ignore[misc, valid-type]
         __slots__ = ()
 
-    class Another(base):
+    class Another(base):  # type: ignore[misc, valid-type]
         pass
 
     with pytest.warns(LeakWarning, match="Slots"):
@@ -746,11 +746,11 @@ def test_under_abstractmethod_and_over_it() -> None:
             return [2]
 
     class Class(Base):
-        def under(self) -> Any:
-            return super().under()  # type: ignore[safe-super]
+        def under(self) -> Any:  # type: ignore[override]
+            return super().under()
 
-        def over(self) -> Any:
-            return super().over()  # type: ignore[safe-super]
+        def over(self) -> Any:  # type: ignore[override]
+            return super().over()
 
     with without_collections():
         box = [Class()]
@@ -771,7 +771,7 @@ def test_super() -> None:
             return ["sub", *super().m(x)]
 
     class Plain(Base):
-        def m(self, x: int) -> list[object]:
+        def m(self, x: int) -> list[object]:  # type: ignore[override]
             return ["plain", *super().m(x)]
 
     class Last(Sub):
@@ -994,8 +994,8 @@ def test_what_is_no_method_holds_its_arguments(cached: Any) -> None:
 
 def test_a_static_method_called_on_an_instance() -> None:
     instance = Called()
-    assert instance.static(instance) is Called.static(instance)
-    assert Called.static.cache_discard(instance) and not instance.static.cache_contains(instance)
+    assert instance.static(instance) is Called.static(instance)  # type: ignore[call-arg]
+    assert Called.static.cache_discard(instance) and not instance.static.cache_contains(instance)  # type: ignore[call-arg]
     Called.static.cache_clear()
 
 
@@ -1052,7 +1052,7 @@ def test_classmethods() -> None:
     assert Class.m.cache_info() == Sub.m.cache_info() == (5, 2, 128, 2)
     assert Class.m.cache_contains(1) and Sub.m.cache_contains(1) and not Class.m.cache_contains(2)
     assert Class.m.cache_discard(1) and not Class.m.cache_contains(1)
-    # From 3.13 on, a classmethod's attributes don't know the class, and mean all that have called it.
+    # From 3.13 on, a classmethod's attributes don't know the class, and mean all that called it.
     assert Sub.m.cache_contains(1) is (sys.version_info < (3, 13))
     assert Sub().m.cache_discard(1) is (sys.version_info < (3, 13)) and not Sub.m.cache_discard(1)
     assert Class.m.cache_parameters() == {"maxsize": 128, "typed": False}
@@ -1454,15 +1454,14 @@ def test_copies_of_instances(kind: Any, copied: Callable[[Any], Any]) -> None:
 @pytest.mark.parametrize("copied", COPIES)
 @pytest.mark.parametrize("kind", CLASSES)
 def test_copies_that_were_never_called(kind: Any, copied: Callable[[Any], Any]) -> None:
-    """A shallow copy shares what the dict holds until its own first result: then, or with it, the
-    original goes."""
+    """A shallow copy shares what the dict holds until its own first result, or its end."""
     original = kind(1)
     held = weakref.ref(original.m(1))
     other = copied(original)
     reference = weakref.ref(original)
     del original
     if copied is copy.copy and kind is not Reduced:
-        other = None
+        del other
     full_collection()
     assert reference() is None and held() is None
 
@@ -1573,13 +1572,13 @@ def test_the_results_are_as_empty_wherever_they_are_copied_to() -> None:
 def test_an_instance_without_its_results() -> None:
     """Whoever clears, replaces or meddles with the dict makes misses, and nothing worse."""
     for meddle in (
-        lambda one: vars(one).pop(NAME),
-        lambda one: vars(one).clear(),
+        lambda one: vars(one).pop(NAME),  # type: ignore[attr-defined]
+        lambda one: vars(one).clear(),  # type: ignore[attr-defined]
         lambda one: setattr(one, "__dict__", {}),
-        lambda one: vars(one).__setitem__(NAME, None),
-        lambda one: vars(one).__setitem__(NAME, {}),
-        lambda one: vars(one).__setitem__(NAME, "text"),
-        lambda one: vars(one).__setitem__(NAME, vars(another)[NAME]),
+        lambda one: vars(one).__setitem__(NAME, None),  # type: ignore[index]
+        lambda one: vars(one).__setitem__(NAME, {}),  # type: ignore[index]
+        lambda one: vars(one).__setitem__(NAME, "text"),  # type: ignore[index]
+        lambda one: vars(one).__setitem__(NAME, vars(another)[NAME]),  # type: ignore[has-type, index]
     ):
         another, one = Ordinary(7), Ordinary(7)
         another.m(1), one.m(1)

@@ -213,6 +213,10 @@ impl Results {
         other.is_instance_of::<Self>()
     }
 
+    fn __hash__(&self) -> usize {
+        0
+    }
+
     fn __repr__(&self) -> &'static str {
         "<cached results>"
     }
@@ -1228,7 +1232,7 @@ impl LruMethod {
             )));
         }
         let function = self.function.bind(name.py());
-        if text == "__annotations__" {
+        if text == "__annotations__" && !function.hasattr(name)? {
             // Since 3.14, what update_wrapper copies makes them instead.
             return function
                 .getattr(intern!(name.py(), "__wrapped__"))?
@@ -1286,6 +1290,9 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     vectorcall::install(py, bound.cast::<LruMethod>()?, false);
     // A class's own `__doc__` is set in any case; the one of a method is its function's.
     let class = py.get_type::<LruMethod>();
-    class.setattr("__doc__", class.getattr("_doc")?)?;
-    class.delattr("_doc")
+    if let Ok(doc) = class.getattr("_doc") {
+        class.setattr("__doc__", doc)?;
+        class.delattr("_doc")?;
+    }
+    Ok(())
 }

@@ -52,7 +52,7 @@ class Cached:
 
 
 class Sub(Cached):
-    def fresh(self, x: int = 1) -> list[int]:
+    def fresh(self, x: int = 1) -> list[int]:  # type: ignore[override]
         return super().fresh(x)
 
 
