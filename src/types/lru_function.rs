@@ -1214,7 +1214,8 @@ impl LruMethod {
 
     fn __getattr__<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         // Of the special names, those that describe the function; what they do is asked of this object itself.
-        const SPECIAL: [&str; 9] = [
+        const SPECIAL: [&str; 11] = [
+            "__annotate__",
             "__annotations__",
             "__code__",
             "__defaults__",
@@ -1223,6 +1224,7 @@ impl LruMethod {
             "__module__",
             "__name__",
             "__qualname__",
+            "__type_params__",
             "__wrapped__",
         ];
         let text = name.to_cow()?;
@@ -1231,14 +1233,7 @@ impl LruMethod {
                 "a cached method has no attribute '{text}'"
             )));
         }
-        let function = self.function.bind(name.py());
-        if text == "__annotations__" && !function.hasattr(name)? {
-            // Since 3.14, what update_wrapper copies makes them instead.
-            return function
-                .getattr(intern!(name.py(), "__wrapped__"))?
-                .getattr(name);
-        }
-        function.getattr(name)
+        self.function.bind(name.py()).getattr(name)
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
