@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import termios
 import time
 import xml.etree.ElementTree as ET
@@ -345,7 +346,9 @@ def test_each_side_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
         assert [sample.done for sample in samples] == [0, 1, 2]
         before, held, after = (sample.values[0] for sample in samples)
         assert held - before == pytest.approx(side * 32, abs=4)
-        assert after - before == pytest.approx(0, abs=4)
+        # The allocator of a free-threaded build (mimalloc) gives memory back when it sees fit.
+        kept = held - before if sysconfig.get_config_var("Py_GIL_DISABLED") else 0
+        assert -4 <= after - before <= kept + 4
     assert "more" in render([run.chart()])
 
 

@@ -1454,14 +1454,16 @@ def test_copies_of_instances(kind: Any, copied: Callable[[Any], Any]) -> None:
 @pytest.mark.parametrize("copied", COPIES)
 @pytest.mark.parametrize("kind", CLASSES)
 def test_copies_that_were_never_called(kind: Any, copied: Callable[[Any], Any]) -> None:
-    """A shallow copy shares what the dict holds until its own first result, or its end."""
+    """They don't keep the original. But a shallow one shares what the dict holds, results that
+    refer to the original too, until it has one of its own, or is gone.
+    """
     original = kind(1)
     held = weakref.ref(original.m(1))
-    other = copied(original)
+    copies = [copied(original)]
     reference = weakref.ref(original)
     del original
     if copied is copy.copy and kind is not Reduced:
-        del other
+        copies.clear()
     full_collection()
     assert reference() is None and held() is None
 
