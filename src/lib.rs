@@ -35,6 +35,12 @@ mod python {
         crate::interop::logging::set_level(level);
     }
 
+    /// Makes the next call of a decorated function that is no plain hit panic in Rust. For tests.
+    #[pyfunction]
+    fn _panic_once() {
+        crate::interop::vectorcall::panic_once();
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();

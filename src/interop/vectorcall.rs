@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::PyClass;
 use pyo3::exceptions::PyRuntimeError;
@@ -80,6 +81,14 @@ enum Miss {
     Keep(u64),
 }
 
+/// Whether the next careful look panics, so that a test sees what becomes of that.
+static PANICS: AtomicBool = AtomicBool::new(false);
+
+/// Makes the next call that is no plain hit panic.
+pub fn panic_once() {
+    PANICS.store(true, Ordering::Relaxed);
+}
+
 /// Raises what went wrong, from a slot.
 fn raise(py: Python<'_>, error: Result<PyErr, Box<dyn Any + Send>>) -> *mut ffi::PyObject {
     let error = error.unwrap_or_else(|panic| {
@@ -127,9 +136,15 @@ unsafe fn before<T: Remembering>(
     // SAFETY: as above.
     let slf = unsafe { slf.cast_unchecked::<T>() };
     let slf: &Bound<'_, T> = &slf;
-    let found = catch_unwind(AssertUnwindSafe(|| match slf.get().look(call) {
-        Ok(Found::Unsure(hash)) => Python::attach(|_| T::look_closely(slf, call, hash)),
-        other => other,
+    let found = catch_unwind(AssertUnwindSafe(|| {
+        assert!(
+            !PANICS.load(Ordering::Relaxed) || !PANICS.swap(false, Ordering::Relaxed),
+            "as a test asked"
+        );
+        match slf.get().look(call) {
+            Ok(Found::Unsure(hash)) => Python::attach(|_| T::look_closely(slf, call, hash)),
+            other => other,
+        }
     }));
     match found {
         Ok(Ok(Found::Hit(value))) => value.into_ptr(),

@@ -17,7 +17,7 @@ from actors import Value, nothing_left
 from test_fork import in_child
 from test_threads import crowd
 
-from isolated import FREE_THREADED, each, full_collection, isolated, raises, resident
+from isolated import FREE_THREADED, each, full_collection, isolated, raises, resident, run_source
 from leaksafe import cache, lru_cache
 
 # As their users write them: over whatever there is, with whatever arguments.
@@ -2018,3 +2018,23 @@ def test_a_million_of(operation: str) -> None:
     while growth[-1] and len(growth) < 4:
         growth.append(grown(rounds))
     assert not growth[-1], f"each of 4 runs of {rounds} left something: {growth}"
+
+
+def test_a_panic_becomes_an_exception() -> None:
+    """Of a slot that PyO3 doesn't guard: the process goes on, and so does the function."""
+    result = run_source(
+        "from leaksafe import _core, lru_cache\n"
+        "@lru_cache\n"
+        "def double(n): return 2 * n\n"
+        "double(1)\n"
+        "_core._panic_once()\n"
+        "try:\n"
+        "    double(2)\n"
+        "except RuntimeError as error:\n"
+        "    print(error)\n"
+        "print(double(1), double(2), double.cache_info()[:2])\n"
+    )
+    assert result.code == 0, result.report("panic")
+    said, after = result.stdout.splitlines()
+    assert "defect" in said and "as a test asked" in said
+    assert after == "2 4 (1, 2)"
