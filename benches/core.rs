@@ -97,8 +97,10 @@ impl Hasher for Spread {
     }
 
     fn write_u64(&mut self, word: u64) {
-        let product = word.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = product ^ (product >> 32);
+        let product = u128::from(word) * 0x9E37_79B9_7F4A_7C15;
+        #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
+        let folded = product as u64 ^ (product >> 64) as u64;
+        self.0 = folded ^ (folded >> 32);
     }
 }
 
