@@ -18,7 +18,7 @@ use super::stats::Cause;
 use crate::core::{Cache, Removed, Slot};
 use crate::interop::call::{Call, OwnedCall};
 use crate::interop::equality::{Verdict, is_atomic};
-use crate::interop::guard::Guarded;
+use crate::interop::guard::{Guarded, Noted};
 use crate::interop::lookup::{Probe, locate};
 use crate::interop::vectorcall::{self, BoundFunction, Found, Remembering};
 use crate::interop::{logging, release, trace, weak};
@@ -105,6 +105,20 @@ struct State {
     hits: u64,
     misses: u64,
     allocated: usize,
+}
+
+impl Noted for State {
+    #[inline]
+    fn used(&mut self, slot: Slot) {
+        if let Some(entries) = &mut self.entries {
+            entries.touch(slot);
+        }
+    }
+
+    #[inline]
+    fn counted(&mut self, uses: u64) {
+        self.hits += uses;
+    }
 }
 
 impl State {
@@ -810,8 +824,8 @@ impl Remembering for LruFunction {
     #[inline]
     fn plain_hit(&self, call: &Call<'_, '_>, hash: u64) -> Option<Py<PyAny>> {
         let py = call.py();
-        self.state.try_with(py, |state| {
-            let entries = state.entries.as_mut()?;
+        self.state.hit(py, |state| {
+            let entries = state.entries.as_ref()?;
             let slot = entries.find_hash(hash)?;
             let entry = entries.get(slot)?;
             if call.compare(&entry.key) != Verdict::Same {
@@ -821,11 +835,8 @@ impl Remembering for LruFunction {
             if state.indirect && !is_direct(py, value) {
                 return None;
             }
-            let value = value.clone_ref(py);
-            entries.touch(slot);
-            state.hits += 1;
-            Some(value)
-        })?
+            Some((slot, value.clone_ref(py)))
+        })
     }
 
     fn look(&self, call: &Call<'_, '_>) -> PyResult<Found> {
@@ -1069,7 +1080,7 @@ impl LruFunction {
             .getattr(intern!(slf.py(), "__basicsize__"))?
             .extract()?;
         let table = slf.get().entries(slf.py(), Cache::allocated_bytes);
-        Ok(fixed + table.unwrap_or(0))
+        Ok(fixed + table.unwrap_or(0) + slf.get().state.lock_bytes())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
