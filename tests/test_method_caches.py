@@ -1171,6 +1171,7 @@ class Bound:
 
 
 BOUND: Any = Bound
+shares_a_class = pytest.mark.thread_unsafe(reason="counts the calls of a class of the module")
 
 
 @pytest.fixture(autouse=True)
@@ -1180,6 +1181,7 @@ def forgotten() -> Iterator[None]:
         wrapper.cache_clear()
 
 
+@shares_a_class
 def test_bound_is_called_as_a_method_is() -> None:
     instance = BOUND(1)
     bound = instance.m
@@ -1242,6 +1244,7 @@ def test_bound_equality() -> None:
         one.m < one.m
 
 
+@shares_a_class
 def test_bound_discard_and_contains() -> None:
     one, other = BOUND(1), BOUND(2)
     one.m(1), one.m(x=1), one.m(1, y="z"), other.m(1)
@@ -1334,6 +1337,7 @@ def test_weak_method() -> None:
     assert reference() is None and dead == [reference]
 
 
+@shares_a_class
 def test_bound_in_threads() -> None:
     instance = BOUND(1)
     threads = [threading.Thread(target=instance.m, args=(number,)) for number in range(4)]
@@ -1489,6 +1493,7 @@ def test_unpicklable_results_are_no_obstacle(copied: Callable[[Any], Any]) -> No
     assert original.unpicklable() is result and other.unpicklable() is not result
 
 
+@shares_a_class
 def test_replace_of_a_dataclass() -> None:
     one = Frozen(1)
     one.m(1)

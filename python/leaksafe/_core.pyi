@@ -65,6 +65,7 @@ __all__ = [
     "_Reaper",
     "_Results",
     "__version__",
+    "_defer_refcount",
     "_panic_once",
     "_rebuild",
     "set_log_level",
@@ -73,6 +74,7 @@ __all__ = [
 __version__: str
 TRACEMALLOC_DOMAIN: int
 
+def _defer_refcount(shared: object, /) -> None: ...
 def _panic_once() -> None: ...
 def set_log_level(level: int, /) -> None: ...
 def _rebuild(cls: type[_T], maxsize: SupportsIndex | None, /) -> _T: ...

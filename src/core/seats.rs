@@ -123,3 +123,128 @@ impl Seats {
             + self.many.get().map_or(0, |seats| size_of_val(&**seats))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::atomic::AtomicU64;
+    use std::sync::{Arc, Barrier, Mutex, PoisonError};
+    use std::thread;
+
+    use super::*;
+    use crate::core::shared_lock::SharedLock;
+
+    #[derive(Default)]
+    struct Shared {
+        lock: SharedLock,
+        seats: Seats,
+        /// The same number twice, but for the time of a change.
+        pair: [AtomicU64; 2],
+        uses: AtomicU64,
+    }
+
+    impl Shared {
+        fn change(&self, section: impl FnOnce()) {
+            while !self.lock.try_write(|| self.seats.iter()) {
+                thread::yield_now();
+            }
+            for seat in self.seats.iter() {
+                self.uses
+                    .fetch_add(seat.drain(|_| ()).into(), Ordering::Relaxed);
+            }
+            section();
+            self.lock.end_write();
+        }
+
+        fn hit(&self) {
+            let place = this_place();
+            if self.seats.get(place).is_none() {
+                self.change(|| self.seats.add(place));
+            }
+            loop {
+                if let Some(seat) = self.seats.get(place)
+                    && let Some(reading) = self.lock.try_read(seat, place)
+                {
+                    let [one, other] = self
+                        .pair
+                        .each_ref()
+                        .map(|half| half.load(Ordering::Relaxed));
+                    assert_eq!(one, other, "half a change was seen");
+                    let _ = reading.used(0);
+                    return;
+                }
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// The places are the whole process's.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn together(threads: usize, job: impl Fn(usize) + Send + Sync + 'static) {
+        let job = Arc::new(job);
+        let running: Vec<_> = (0..threads)
+            .map(|number| {
+                let job = Arc::clone(&job);
+                thread::spawn(move || job(number))
+            })
+            .collect();
+        for thread in running {
+            assert!(thread.join().is_ok());
+        }
+    }
+
+    /// More threads than there are seats, each new to the lock while others are in.
+    #[test]
+    fn every_use_of_many_threads_is_counted_and_none_sees_half_a_change() {
+        const THREADS: usize = SEATS + 8;
+        const USES: u64 = 200;
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = Arc::new(Shared::default());
+        let all = Arc::clone(&shared);
+        together(THREADS, move |number| {
+            for turn in 0..USES {
+                shared.hit();
+                if turn % 50 == number as u64 % 50 {
+                    shared.change(|| {
+                        for half in &shared.pair {
+                            half.fetch_add(1, Ordering::Relaxed);
+                            thread::yield_now();
+                        }
+                    });
+                }
+            }
+        });
+        all.change(|| ());
+        assert_eq!(all.uses.load(Ordering::Relaxed), THREADS as u64 * USES);
+    }
+
+    #[test]
+    fn threads_that_live_at_once_have_different_places_and_leave_them() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let barrier = Arc::new(Barrier::new(8));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for _ in 0..10 {
+            let (barrier, seen) = (Arc::clone(&barrier), Arc::clone(&seen));
+            together(8, move |_| {
+                let place = this_place();
+                if let Ok(mut seen) = seen.lock() {
+                    seen.push(place.number());
+                }
+                barrier.wait();
+                assert_eq!(this_place(), place);
+            });
+        }
+        let mut places = seen.lock().map(|seen| seen.clone()).unwrap_or_default();
+        for together in places.chunks_mut(8) {
+            together.sort_unstable();
+            let own = together
+                .iter()
+                .filter(|&&number| number != Place::SHARED.number());
+            let distinct: std::collections::HashSet<_> = own.clone().collect();
+            assert_eq!(distinct.len(), own.count());
+        }
+        // Those of the last round are no higher than those of the first: each is used again.
+        assert!(places.last() < Some(&Place::SHARED.number()));
+    }
+}

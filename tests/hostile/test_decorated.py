@@ -1215,7 +1215,7 @@ def chain_by_bare_results(inner: Any) -> Any:
 
 
 def chain_by_arguments(inner: Any) -> Any:
-    function = OURS(1)(len)
+    function = OURS(1)(lambda pair: len(pair))
     function((1, inner))
     return function
 
