@@ -54,6 +54,11 @@ pub fn upgrade<'py>(reference: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> 
     pyo3::types::PyWeakrefMethods::upgrade(reference.cast::<PyWeakrefReference>().ok()?)
 }
 
+/// Whether an object is a weak reference to another, which is alive.
+pub fn refers_to(reference: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>) -> bool {
+    upgrade(reference).is_some_and(|referent| referent.is(object))
+}
+
 /// The weak reference in a key that a [`Call`](super::call::Call) made.
 pub fn in_key<'a, 'py>(key: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyAny>> {
     if let Ok(tuple) = key.cast_exact::<pyo3::types::PyTuple>() {

@@ -1,0 +1,219 @@
+//! The results that instances own, and what stands for them in a cache.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyString, PyTuple, PyType, PyWeakrefReference};
+use pyo3::{PyTraverseError, PyTypeInfo, PyVisit};
+
+use super::Pair;
+use crate::interop::equality::is_atomic;
+use crate::interop::guard::Guarded;
+use crate::interop::{release, weak};
+
+/// The one name that results take in the `__dict__` of an instance.
+const RESULTS: &str = "__leaksafe_results__";
+
+/// Stands for a result that is the instance itself.
+static MYSELF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The results that live with an instance, by a number that is used once.
+#[derive(Default)]
+struct Shelf {
+    results: Guarded<HashMap<u64, Py<PyAny>>>,
+}
+
+/// The results of an instance's methods that may refer to it, owned by its `__dict__`; a copy starts empty.
+#[pyclass(frozen, module = "leaksafe._core", name = "_Results")]
+pub struct Results {
+    owner: Guarded<Option<Py<PyAny>>>,
+    shelf: Arc<Shelf>,
+}
+
+#[pymethods]
+impl Results {
+    #[new]
+    fn new() -> Self {
+        Self {
+            owner: Guarded::new(None),
+            shelf: Arc::default(),
+        }
+    }
+
+    fn __copy__(&self) -> Self {
+        Self::new()
+    }
+
+    #[pyo3(signature = (_memo, /))]
+    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> Self {
+        Self::new()
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, Bound<'py, PyTuple>) {
+        (slf.get_type(), PyTuple::empty(slf.py()))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.shelf.results.with(py, |results| results.len())
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        // Instances compare by their attributes, and what is cached of them is none.
+        other.is_instance_of::<Self>()
+    }
+
+    fn __hash__(&self) -> usize {
+        0
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "<cached results>"
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.owner.visit(visit, |owner, visit| visit.call(owner))?;
+        self.shelf.results.visit(visit, |results, visit| {
+            results.values().try_for_each(|result| visit.call(result))
+        })
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        release::release(self.shelf.results.with(py, std::mem::take));
+        drop(self.owner.with(py, Option::take));
+    }
+}
+
+impl Drop for Results {
+    fn drop(&mut self) {
+        // What a cache may still know of by a weak reference is taken away here, and released here.
+        Python::attach(|py| release::release(self.shelf.results.with(py, std::mem::take)));
+    }
+}
+
+/// In the cache in place of a result that lives with its instance.
+#[pyclass(frozen, module = "leaksafe._core", name = "_Elsewhere")]
+pub struct Elsewhere {
+    shelf: Weak<Shelf>,
+    number: u64,
+}
+
+impl Elsewhere {
+    fn get(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.shelf.upgrade()?.results.with(py, |results| {
+            results.get(&self.number).map(|result| result.clone_ref(py))
+        })
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        if let Some(shelf) = self.shelf.upgrade() {
+            Python::attach(|py| {
+                drop(
+                    shelf
+                        .results
+                        .with(py, |results| results.remove(&self.number)),
+                );
+            });
+        }
+    }
+}
+
+/// What a cache keeps for a result of a method of `owner`: the result itself only where that can't refer to the owner, or
+/// the owner has no place for it.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn stand_in<'py>(
+    owner: &Bound<'py, PyAny>,
+    result: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = owner.py();
+    if result.is(owner) {
+        return Ok(MYSELF
+            .get_or_try_init(py, || py.get_type::<PyAny>().call0().map(Bound::unbind))?
+            .bind(py)
+            .clone());
+    }
+    if is_atomic(result) {
+        return Ok(result.clone());
+    }
+    let Some(shelf) = shelf(owner)? else {
+        return Ok(result.clone());
+    };
+    let number = next_number();
+    let old = shelf.results.with(py, |results| {
+        results.insert(number, result.clone().unbind())
+    });
+    drop(old);
+    let shelf = Arc::downgrade(&shelf);
+    Ok(Bound::new(py, Elsewhere { shelf, number })?.into_any())
+}
+
+/// The results in the `__dict__` of an instance; `None` where there is no `__dict__`.
+fn shelf(owner: &Bound<'_, PyAny>) -> PyResult<Option<Arc<Shelf>>> {
+    let py = owner.py();
+    let Some(attributes) = weak::attributes(owner) else {
+        return Ok(None);
+    };
+    let name = PyString::intern(py, RESULTS);
+    if let Some(found) = attributes.get_item(&name)?
+        && let Ok(results) = found.cast_exact::<Results>()
+    {
+        // A copy of the instance shares the object until it caches something by itself.
+        let marked = results
+            .get()
+            .owner
+            .with(py, |known| known.as_ref().map(|known| known.clone_ref(py)));
+        if marked.is_some_and(|known| weak::refers_to(known.bind(py), owner)) {
+            return Ok(Some(Arc::clone(&results.get().shelf)));
+        }
+    }
+    let results = Bound::new(py, Results::new())?;
+    let reference = PyWeakrefReference::new(owner)?.into_any().unbind();
+    let old = results
+        .get()
+        .owner
+        .with(py, |known| known.replace(reference));
+    drop(old);
+    attributes.set_item(&name, &results)?;
+    Ok(Some(Arc::clone(&results.get().shelf)))
+}
+
+/// The result that an entry stands for; `None` where that went with its instance or the instance's attributes.
+pub fn result(py: Python<'_>, (key, value): Pair) -> Option<Py<PyAny>> {
+    let (key, value) = (key.into_bound(py), value.into_bound(py));
+    if MYSELF.get(py).is_some_and(|myself| myself.is(&value)) {
+        return weak::in_key(&key)
+            .and_then(weak::upgrade)
+            .map(Bound::unbind);
+    }
+    match value.cast::<Elsewhere>() {
+        Ok(elsewhere) => elsewhere.get().get(py),
+        Err(_) => Some(value.unbind()),
+    }
+}
+
+/// Whether an entry's value is the result itself.
+#[inline]
+pub fn is_direct(py: Python<'_>, value: &Py<PyAny>) -> bool {
+    let value = value.bind(py);
+    value.get_type_ptr() != Elsewhere::type_object_raw(py)
+        && !MYSELF.get(py).is_some_and(|myself| myself.is(value))
+}
+
+pub fn is_stale(py: Python<'_>, value: &Py<PyAny>) -> bool {
+    value
+        .bind(py)
+        .cast::<Elsewhere>()
+        .is_ok_and(|elsewhere| elsewhere.get().shelf.strong_count() == 0)
+}
+
+/// A number that no other result has.
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
