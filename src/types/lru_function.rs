@@ -16,8 +16,9 @@ use crate::interop::call::Call;
 use crate::interop::equality::Verdict;
 use crate::interop::guard::Guarded;
 use crate::interop::lookup::{Probe, locate};
+use crate::interop::release::{self, Nesting, Original, release};
 use crate::interop::vectorcall::{self, Found, Remembering};
-use crate::interop::{logging, release, trace, weak};
+use crate::interop::{logging, trace, weak};
 
 mod classes;
 mod instance;
@@ -89,12 +90,16 @@ pub struct LruFunction {
 
 impl Drop for LruFunction {
     fn drop(&mut self) {
-        let address = self.address();
-        let state = std::mem::take(self.state.get_mut());
-        if state.allocated > 0 {
-            trace::report(address, 0);
+        if self.state.get_mut().allocated > 0 {
+            trace::report(self.address(), 0);
         }
-        release::release(state);
+    }
+}
+
+impl Nesting for LruFunction {
+    fn original() -> &'static Original {
+        static ORIGINAL: Original = Original::new();
+        &ORIGINAL
     }
 }
 
@@ -442,7 +447,7 @@ impl LruFunction {
         if let Some(allocated) = old.2 {
             trace::report(self.address(), allocated);
         }
-        drop(old);
+        release(old);
     }
 
     /// Forgets the result of one call, and returns whether there was one.
@@ -539,7 +544,7 @@ impl LruFunction {
         self.methods.clear(py);
         self.receivers.clear(py);
         self.warned.clear(py);
-        drop(old);
+        release(old);
     }
 }
 
@@ -549,6 +554,10 @@ impl LruFunction {
 /// When a sample of each can't be made.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
     weak::set_reaper(py.get_type::<Reaper>().as_type_ptr());
+    release::install::<LruFunction>(py)?;
+    release::install::<LruMethod>(py)?;
+    release::install::<Results>(py)?;
+    release::install::<Elsewhere>(py)?;
     let function = py.get_type::<PyAny>().into_any();
     let sample = Bound::new(py, LruFunction::new(&function, Some(0), false, false)?)?;
     vectorcall::install(py, &sample, true);

@@ -1224,6 +1224,12 @@ def chain_by_wrapped(inner: Any) -> Any:
     return OURS(1)(functools.partial(print, inner))
 
 
+def chain_by_attributes(inner: Any) -> Any:
+    function = OURS(1)(print)
+    function.back = inner
+    return function
+
+
 CHAINS = {
     chain.__name__.removeprefix("chain_by_"): chain
     for chain in (
@@ -1233,6 +1239,7 @@ CHAINS = {
         chain_by_bare_results,
         chain_by_arguments,
         chain_by_wrapped,
+        chain_by_attributes,
     )
 }
 

@@ -6,6 +6,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::LruFunction;
+use crate::interop::release::{Nesting, Original};
 use crate::interop::vectorcall::{self, BoundFunction};
 
 /// A method of an instance, or of a class, whose results are remembered.
@@ -20,6 +21,13 @@ pub struct LruMethod {
 impl BoundFunction for LruMethod {
     fn parts(&self) -> (&Py<PyAny>, &Py<PyAny>) {
         (&self.function, &self.instance)
+    }
+}
+
+impl Nesting for LruMethod {
+    fn original() -> &'static Original {
+        static ORIGINAL: Original = Original::new();
+        &ORIGINAL
     }
 }
 

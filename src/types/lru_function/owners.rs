@@ -7,6 +7,7 @@ use pyo3::types::PyWeakrefReference;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::LruFunction;
+use crate::interop::release::release;
 use crate::interop::weak;
 
 /// An instance whose calls are remembered, known by the address that it has while it lives.
@@ -138,7 +139,7 @@ impl Reaper {
             }
             Some((pairs, owner.reference))
         });
-        drop(gone);
+        release(gone);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

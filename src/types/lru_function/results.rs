@@ -12,7 +12,8 @@ use pyo3::{PyTraverseError, PyTypeInfo, PyVisit};
 use super::Pair;
 use crate::interop::equality::is_atomic;
 use crate::interop::guard::Guarded;
-use crate::interop::{release, weak};
+use crate::interop::release::{Nesting, Original, release};
+use crate::interop::weak;
 
 /// The one name that results take in the `__dict__` of an instance.
 const RESULTS: &str = "__leaksafe_results__";
@@ -81,7 +82,7 @@ impl Results {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        release::release(self.shelf.results.with(py, std::mem::take));
+        release(self.shelf.results.with(py, std::mem::take));
         drop(self.owner.with(py, Option::take));
     }
 }
@@ -89,7 +90,14 @@ impl Results {
 impl Drop for Results {
     fn drop(&mut self) {
         // What a cache may still know of by a weak reference is taken away here, and released here.
-        Python::attach(|py| release::release(self.shelf.results.with(py, std::mem::take)));
+        Python::attach(|py| drop(self.shelf.results.with(py, std::mem::take)));
+    }
+}
+
+impl Nesting for Results {
+    fn original() -> &'static Original {
+        static ORIGINAL: Original = Original::new();
+        &ORIGINAL
     }
 }
 
@@ -105,6 +113,13 @@ impl Elsewhere {
         self.shelf.upgrade()?.results.with(py, |results| {
             results.get(&self.number).map(|result| result.clone_ref(py))
         })
+    }
+}
+
+impl Nesting for Elsewhere {
+    fn original() -> &'static Original {
+        static ORIGINAL: Original = Original::new();
+        &ORIGINAL
     }
 }
 
