@@ -12,13 +12,13 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::stats::Cause;
 use crate::core::{Cache, Removed, Slot};
-use crate::interop::call::Call;
+use crate::interop::call::{Call, WeaklyHeld};
 use crate::interop::equality::Verdict;
 use crate::interop::guard::Guarded;
 use crate::interop::lookup::{Probe, locate};
 use crate::interop::release::{self, Nesting, Original, release};
 use crate::interop::vectorcall::{self, Found, Remembering};
-use crate::interop::{logging, trace, weak};
+use crate::interop::{class, logging, trace, weak};
 
 mod classes;
 mod instance;
@@ -76,6 +76,8 @@ impl State {
 pub struct LruFunction {
     entry: vectorcall::Entry,
     function: Py<PyAny>,
+    /// The name by which an instance can be given, too.
+    first_parameter: Option<Py<PyAny>>,
     maxsize: Option<u64>,
     typed: bool,
     weak_self: bool,
@@ -107,7 +109,7 @@ impl Nesting for LruFunction {
 struct Place<'py> {
     key: Bound<'py, PyAny>,
     value: Bound<'py, PyAny>,
-    instance: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
+    instance: Option<WeaklyHeld<'py>>,
 }
 
 impl LruFunction {
@@ -127,7 +129,7 @@ impl LruFunction {
         result: &Bound<'py, PyAny>,
     ) -> PyResult<Place<'py>> {
         let instance = Self::instance(slf, call)?;
-        let key = call.key(instance.as_ref().map(|(_, reference)| reference))?;
+        let key = call.key(instance.as_ref())?;
         let value = match &instance {
             Some((owner, _)) => results::stand_in(owner, result)?,
             None => result.clone(),
@@ -225,7 +227,7 @@ impl LruFunction {
             let entry = state.entries.as_ref()?.get(found?)?;
             Some((entry.key.clone_ref(py), entry.value.clone_ref(py)))
         })?;
-        Ok(pair.is_some_and(|pair| results::result(py, pair).is_some()))
+        Ok(results::result(py, pair, None)?.is_some())
     }
 
     fn find_slot<R>(
@@ -328,7 +330,7 @@ impl Remembering for LruFunction {
                 Some(pair)
             },
         )?;
-        let result = pair.and_then(|pair| results::result(py, pair));
+        let result = results::result(py, pair, slf.get().first(call))?;
         slf.get().state.with(py, |state| match result {
             Some(_) => state.hits += 1,
             None => state.misses += 1,
@@ -339,8 +341,8 @@ impl Remembering for LruFunction {
     fn keep(&self, call: &Call<'_, '_>, hash: u64, result: &Bound<'_, PyAny>) -> bool {
         let py = call.py();
         if self.weak_self
-            && call.first().is_some_and(|first| {
-                weak::is_heap_type(&first.get_type()) || first.is_instance_of::<PyType>()
+            && self.first(call).is_some_and(|first| {
+                class::is_heap_type(&first.get_type()) || first.is_instance_of::<PyType>()
             })
         {
             return false;
@@ -400,6 +402,7 @@ impl LruFunction {
         Ok(Self {
             entry: vectorcall::call::<Self>,
             function: function.clone().unbind(),
+            first_parameter: Self::first_parameter(function),
             maxsize,
             typed,
             weak_self,
@@ -520,6 +523,7 @@ impl LruFunction {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.function)?;
+        visit.call(&self.first_parameter)?;
         self.state.visit(visit, |state, visit| {
             for entry in state.entries.iter().flat_map(Cache::iter) {
                 visit.call(&entry.key)?;

@@ -695,7 +695,7 @@ def test_recursion_8000_deep() -> None:
         if number == 0:
             return 0
         inner: list[int] = []
-        sorted([number - 1], key=lambda number: inner.append(peer(number)) or 0)  # type: ignore[func-returns-value]
+        sorted([number - 1], key=lambda number: inner.append(peer(number)) or 0)
         return inner[0] + 1
 
     depths: list[int] = []

@@ -4,12 +4,13 @@ use std::ffi::CString;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMappingProxy, PyTuple, PyType};
+use pyo3::types::{PyDict, PyFunction, PyTuple, PyType};
 
 use super::LruFunction;
 use super::owners::Reaper;
-use crate::interop::call::{Call, OwnedCall};
-use crate::interop::weak;
+use crate::interop::call::{Call, OwnedCall, WeaklyHeld};
+use crate::interop::lookup::Probe;
+use crate::interop::{class, weak};
 
 impl LruFunction {
     /// Whether `class` has this function as a method under its own name.
@@ -31,24 +32,20 @@ impl LruFunction {
         let name = slf.get().function.bind(py).getattr(intern!(py, "__name__"));
         let name = name.ok().and_then(|name| name.extract::<String>().ok());
         for base in class.mro().iter() {
-            let namespace = base.getattr(intern!(py, "__dict__"))?;
-            let namespace = namespace.cast::<PyMappingProxy>()?;
+            let base = base.cast::<PyType>()?;
+            let namespace = class::namespace(base)?;
             if let Some(name) = &name {
-                let mangled = format!(
-                    "_{}{name}",
-                    base.cast::<PyType>()?
-                        .name()?
-                        .to_cow()?
-                        .trim_start_matches('_')
-                );
+                let class_name = base.name()?;
+                let mangled = format!("_{}{name}", class_name.to_cow()?.trim_start_matches('_'));
                 for name in [name, &mangled] {
-                    if namespace.contains(name)? && Self::leads_here(slf, namespace.get_item(name)?)
+                    if let Some(attribute) = namespace.get_item(name)?
+                        && Self::leads_here(slf, attribute)
                     {
                         return Ok(true);
                     }
                 }
             }
-            if namespace.values()?.iter().any(|value| value.is(slf)) {
+            if namespace.values().iter().any(|value| value.is(slf)) {
                 return Ok(true);
             }
         }
@@ -64,7 +61,7 @@ impl LruFunction {
             if at.is(slf) {
                 return true;
             }
-            if weak::passes_no_instance(&at) {
+            if class::passes_no_instance(&at) {
                 return false;
             }
             let inner = ["__wrapped__", "__func__", "fget"]
@@ -78,21 +75,44 @@ impl LruFunction {
         false
     }
 
+    /// The name of a function's first parameter, where that can be given by its name.
+    pub(super) fn first_parameter(function: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
+        let code = function
+            .cast_exact::<PyFunction>()
+            .ok()?
+            .getattr("__code__");
+        let code = code.ok()?;
+        let number = |name| code.getattr(name).ok()?.extract::<usize>().ok();
+        if number("co_argcount")? == 0 || number("co_posonlyargcount")? > 0 {
+            return None;
+        }
+        let names = code.getattr("co_varnames").ok()?;
+        names.get_item(0).ok().map(Bound::unbind)
+    }
+
+    /// The argument that is the instance, if this is a method: the first one, also where it is given by name.
+    pub(super) fn first<'a, 'py>(&self, call: &'a Call<'_, 'py>) -> Option<&'a Bound<'py, PyAny>> {
+        call.first().or_else(|| {
+            let name = self.first_parameter.as_ref()?;
+            call.named(name.bind(call.py()))
+        })
+    }
+
     /// The instance that a call must not hold, with the weak reference to put in its place.
     pub(super) fn instance<'py>(
         slf: &Bound<'py, Self>,
         call: &Call<'_, 'py>,
-    ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    ) -> PyResult<Option<WeaklyHeld<'py>>> {
         let py = slf.py();
         let this = slf.get();
-        let Some(first) = call.first().filter(|_| this.weak_self) else {
+        let Some(first) = this.first(call).filter(|_| this.weak_self) else {
             return Ok(None);
         };
         if let Ok(receiver) = first.cast::<PyType>() {
             Self::note_receiver(slf, receiver)?;
         }
         let class = first.get_type();
-        if !weak::is_heap_type(&class) || !Self::is_method(slf, &class)? {
+        if !class::is_heap_type(&class) || !Self::is_method(slf, &class)? {
             return Ok(None);
         }
         let known = this.state.with(py, |state| {
@@ -123,13 +143,11 @@ impl LruFunction {
             return Ok(());
         };
         for base in class.mro().iter() {
-            let namespace = base.getattr(intern!(py, "__dict__"))?;
-            let namespace = namespace.cast::<PyMappingProxy>()?;
-            if !namespace.contains(&name)? {
+            let namespace = class::namespace(base.cast::<PyType>()?)?;
+            let Some(attribute) = namespace.get_item(&name)? else {
                 continue;
-            }
-            let attribute = namespace.get_item(&name)?;
-            if weak::passes_class(&attribute)
+            };
+            if class::passes_class(&attribute)
                 && Self::leads_here(slf, attribute.getattr(intern!(py, "__func__"))?)
             {
                 slf.get().receivers.insert(class, ())?;
@@ -151,8 +169,12 @@ impl LruFunction {
         if let Ok(first) = args.get_item(0)
             && let Ok(first) = first.cast_into::<PyType>()
         {
+            let inherits = |class: &Bound<'_, PyType>, from: &Bound<'_, PyType>| {
+                class.mro().iter().any(|base| base.is(from))
+            };
             for class in &living {
-                if first.is_subclass(class)? || class.cast::<PyType>()?.is_subclass(&first)? {
+                let class = class.cast::<PyType>()?;
+                if inherits(&first, class) || inherits(class, &first) {
                     return Ok(Vec::new());
                 }
             }
@@ -178,14 +200,10 @@ impl LruFunction {
             format!("until {maxsize} newer calls push them out")
         });
         // Instances of varying size (of int, tuple, bytes) have no place for weak references.
-        let cure = if class
-            .getattr(intern!(py, "__itemsize__"))?
-            .extract::<isize>()?
-            == 0
-        {
-            "add '__weakref__' to its __slots__"
-        } else {
+        let cure = if class::varies_in_size(class) {
             "hold the value in an attribute in place of inheriting from its type"
+        } else {
+            "add '__weakref__' to its __slots__"
         };
         let message = format!(
             "the cache of {name} holds instances of {class_name} {bound}, because they can't be weakly referenced: \

@@ -6,14 +6,14 @@ use std::sync::{Arc, Weak};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyString, PyTuple, PyType, PyWeakrefReference};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyTypeInfo, PyVisit};
 
 use super::Pair;
 use crate::interop::equality::is_atomic;
 use crate::interop::guard::Guarded;
 use crate::interop::release::{Nesting, Original, release};
-use crate::interop::weak;
+use crate::interop::{class, weak};
 
 /// The one name that results take in the `__dict__` of an instance.
 const RESULTS: &str = "__leaksafe_results__";
@@ -94,6 +94,32 @@ impl Drop for Results {
     }
 }
 
+impl Results {
+    /// Whether they are an instance's own: a copy of it has the same object in its `__dict__` at first.
+    fn belongs_to(&self, instance: &Bound<'_, PyAny>) -> bool {
+        let py = instance.py();
+        let owner = self
+            .owner
+            .with(py, |owner| owner.as_ref().map(|owner| owner.clone_ref(py)));
+        owner.is_some_and(|owner| weak::refers_to(owner.bind(py), instance))
+    }
+
+    /// Puts new ones into the attributes of an instance.
+    fn put<'py>(
+        owner: &Bound<'py, PyAny>,
+        attributes: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let reference = PyWeakrefReference::new(owner)?.into_any().unbind();
+        let results = Self {
+            owner: Guarded::new(Some(reference)),
+            shelf: Arc::default(),
+        };
+        let results = Bound::new(owner.py(), results)?;
+        attributes.set_item(PyString::intern(owner.py(), RESULTS), &results)?;
+        Ok(results)
+    }
+}
+
 impl Nesting for Results {
     fn original() -> &'static Original {
         static ORIGINAL: Original = Original::new();
@@ -170,46 +196,60 @@ pub fn stand_in<'py>(
 
 /// The results in the `__dict__` of an instance; `None` where there is no `__dict__`.
 fn shelf(owner: &Bound<'_, PyAny>) -> PyResult<Option<Arc<Shelf>>> {
-    let py = owner.py();
-    let Some(attributes) = weak::attributes(owner) else {
+    let Some(attributes) = class::attributes(owner) else {
         return Ok(None);
     };
-    let name = PyString::intern(py, RESULTS);
-    if let Some(found) = attributes.get_item(&name)?
-        && let Ok(results) = found.cast_exact::<Results>()
+    if let Some(results) = found(&attributes)?
+        && results.get().belongs_to(owner)
     {
-        // A copy of the instance shares the object until it caches something by itself.
-        let marked = results
-            .get()
-            .owner
-            .with(py, |known| known.as_ref().map(|known| known.clone_ref(py)));
-        if marked.is_some_and(|known| weak::refers_to(known.bind(py), owner)) {
-            return Ok(Some(Arc::clone(&results.get().shelf)));
-        }
+        return Ok(Some(Arc::clone(&results.get().shelf)));
     }
-    let results = Bound::new(py, Results::new())?;
-    let reference = PyWeakrefReference::new(owner)?.into_any().unbind();
-    let old = results
-        .get()
-        .owner
-        .with(py, |known| known.replace(reference));
-    drop(old);
-    attributes.set_item(&name, &results)?;
+    let results = Results::put(owner, &attributes)?;
     Ok(Some(Arc::clone(&results.get().shelf)))
 }
 
-/// The result that an entry stands for; `None` where that went with its instance or the instance's attributes.
-pub fn result(py: Python<'_>, (key, value): Pair) -> Option<Py<PyAny>> {
+fn found<'py>(attributes: &Bound<'py, PyDict>) -> PyResult<Option<Bound<'py, Results>>> {
+    let results = attributes.get_item(PyString::intern(attributes.py(), RESULTS))?;
+    Ok(results.and_then(|results| results.cast_into_exact().ok()))
+}
+
+/// Gives an instance results of its own, where it has those of another, of which it is a copy.
+fn part(copy: &Bound<'_, PyAny>) -> PyResult<()> {
+    if let Some(attributes) = class::attributes(copy)
+        && let Some(results) = found(&attributes)?
+        && !results.get().belongs_to(copy)
+    {
+        Results::put(copy, &attributes)?;
+    }
+    Ok(())
+}
+
+/// The result that an entry stands for, for the instance that asks; `None` where that went with its instance or the instance's attributes.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn result(
+    py: Python<'_>,
+    entry: Option<Pair>,
+    asking: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Option<Py<PyAny>>> {
+    let Some((key, value)) = entry else {
+        return Ok(None);
+    };
     let (key, value) = (key.into_bound(py), value.into_bound(py));
+    let instance = weak::in_key(&key);
     if MYSELF.get(py).is_some_and(|myself| myself.is(&value)) {
-        return weak::in_key(&key)
-            .and_then(weak::upgrade)
-            .map(Bound::unbind);
+        return Ok(instance.and_then(weak::upgrade).map(Bound::unbind));
     }
-    match value.cast::<Elsewhere>() {
-        Ok(elsewhere) => elsewhere.get().get(py),
-        Err(_) => Some(value.unbind()),
+    let Ok(elsewhere) = value.cast::<Elsewhere>() else {
+        return Ok(Some(value.unbind()));
+    };
+    if let (Some(instance), Some(asking)) = (instance, asking)
+        && !weak::refers_to(instance, asking)
+    {
+        part(asking)?;
     }
+    Ok(elsewhere.get().get(py))
 }
 
 /// Whether an entry's value is the result itself.
