@@ -448,20 +448,19 @@ def test_results_are_freed_with_it_at_once(kind: str) -> None:
 @each_with_dict
 def test_results_that_refer_back_go_with_the_instance(kind: str) -> None:
     """The collector finds that only they and the instance hold each other."""
-    for name, body in BACK.items():
-        m = method(body)
-        make = WITH_DICT[kind](m)
-        instance = make(1)
-        reference = weakref.ref(instance)
-        result = instance.m(1)
-        assert instance.m(1) is result, name
-        del result
-        full_collection()
-        assert reference() is instance and m.cache_info().currsize == 1, name
-        del instance
-        full_collection()
-        assert reference() is None, name
-        assert m.cache_info().currsize == 0, name
+    methods = {name: method(body) for name, body in BACK.items()}
+    instances = {name: WITH_DICT[kind](m)(1) for name, m in methods.items()}
+    references = {name: weakref.ref(instance) for name, instance in instances.items()}
+    for name, instance in instances.items():
+        assert instance.m(1) is instance.m(1), name
+    del instance
+    full_collection()
+    assert [name for name, reference in references.items() if reference() is None] == []
+    assert [m.cache_info().currsize for m in methods.values()] == [1] * len(BACK)
+    instances.clear()
+    full_collection()
+    assert [name for name, reference in references.items() if reference() is not None] == []
+    assert [m.cache_info().currsize for m in methods.values()] == [0] * len(BACK)
 
 
 @pytest.mark.parametrize("kind", WITHOUT_DICT)
