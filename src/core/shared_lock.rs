@@ -14,13 +14,13 @@
 use super::atomic::{AtomicBool, AtomicU32, Ordering, PATIENCE, spin};
 
 /// How many uses a reader notes before they are to be drained: as many as make a seat of 256 bytes.
-pub const NOTES: usize = 62;
+pub const NOTES: u32 = 62;
 
 /// After how many uses more a drain is due again, if nobody could do the last one.
 const PERIOD: u32 = 64;
 
 /// Seats of one lock. The last is for every thread that found none of its own.
-pub const SEATS: usize = 32;
+pub const SEATS: u8 = 32;
 
 /// Where a thread sits, in every lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +28,12 @@ pub struct Place(u8);
 
 impl Place {
     /// The place that threads without one of their own share.
-    pub const SHARED: Self = Self(SEATS as u8 - 1);
+    pub const SHARED: Self = Self(SEATS - 1);
 
     /// A place by its number.
     #[must_use]
-    pub fn new(number: usize) -> Self {
-        u8::try_from(number).map_or(Self::SHARED, |number| Self(number.min(Self::SHARED.0)))
+    pub fn new(number: u8) -> Self {
+        Self(number.min(Self::SHARED.0))
     }
 
     /// Its number, below [`SEATS`].
@@ -58,7 +58,7 @@ pub struct Seat {
     /// Uses since the last drain.
     uses: AtomicU32,
     /// The slots of the first of them.
-    notes: [AtomicU32; NOTES],
+    notes: [AtomicU32; NOTES as usize],
 }
 
 impl Default for Seat {
@@ -159,14 +159,14 @@ impl Seat {
     /// there were. For a writer that is in.
     #[inline]
     pub fn drain(&self, mut used: impl FnMut(u32)) -> u32 {
-        let uses = self.uses.load(Ordering::Relaxed);
-        if uses > 0 {
-            for note in self.notes.iter().take(uses as usize) {
+        let count = self.uses.load(Ordering::Relaxed);
+        if count > 0 {
+            for note in self.notes.iter().take(count as usize) {
                 used(note.load(Ordering::Relaxed));
             }
             self.uses.store(0, Ordering::Relaxed);
         }
-        uses
+        count
     }
 }
 
@@ -187,7 +187,7 @@ impl Reading<'_> {
         if let Some(note) = self.seat.notes.get(before as usize) {
             note.store(slot, Ordering::Relaxed);
         }
-        before % PERIOD == NOTES as u32 - 1
+        before % PERIOD == NOTES - 1
     }
 }
 

@@ -182,7 +182,7 @@ fn two_readers_and_a_writer() {
         let guarded = Guarded::new();
         let readers = [0, 1].map(|at| {
             let guarded = Arc::clone(&guarded);
-            thread::spawn(move || u32::from(guarded.hit(at, Place::new(at), 7)))
+            thread::spawn(move || u32::from(guarded.hit(at.into(), Place::new(at), 7)))
         });
         guarded.change(increment);
         let hits: u32 = readers
