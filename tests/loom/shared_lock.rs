@@ -1,5 +1,7 @@
 //! The reader-writer lock under every interleaving of a few threads, by the model checker loom.
 
+#![allow(clippy::expect_used, reason = "a test")]
+
 /// What the lock is made of, in loom's words.
 mod atomic {
     use loom::sync::atomic::{self, fence};
