@@ -16,7 +16,7 @@ from typing import Any
 from actors import ACTIONS, Cache, Value, check, nothing_left
 
 from isolated import each, isolated, raises
-from leaksafe import LRUCache
+from leaksafe import LRUCache, lru_cache
 
 SECONDS = 1.0
 
@@ -479,3 +479,121 @@ def test_keyboard_interrupt_in_a_busy_cache() -> None:
     cache.clear()
     for key in range(20):
         assert cache.get_or_create(Colliding(key), lambda: "fresh") == "fresh"
+
+
+class Kept(Value):
+    """A value that knows its key, and uses the cache when it dies."""
+
+    def __init__(self, number: int, cache: Cache) -> None:
+        super().__init__()
+        self.number = number
+        self.cache = cache
+
+    def __del__(self) -> None:
+        try:
+            self.cache.get(Hostile(self.number, self.cache))
+        except (Refused, RuntimeError):
+            pass
+        super().__del__()
+
+
+class Hostile(Colliding):
+    """A key that uses the cache while it is hashed and compared, and at times refuses."""
+
+    def __init__(self, number: int, cache: Cache, refuses: bool = False) -> None:
+        super().__init__(number)
+        self.cache = cache
+        self.refuses = refuses
+
+    def __hash__(self) -> int:
+        self.cache.peek(("plain", self.number))
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        if self.refuses:
+            raise Refused
+        self.cache[("plain", self.number)] = self.number
+        return super().__eq__(other)
+
+
+class Refused(Exception):
+    pass
+
+
+@isolated(limit=200)
+def test_a_minute_of_everything_in_four_threads() -> None:
+    """No Python code runs under a lock: else this hangs, crashes, or breaks what must hold."""
+    cache: Cache = LRUCache(64)
+
+    @lru_cache(maxsize=32)
+    def double(number: int) -> tuple[int, list[int]]:
+        return number, [2 * number]
+
+    def look(draw: random.Random) -> None:
+        for _ in range(20):
+            number = draw.randrange(100)
+            plain = cache.get(("plain", number), number)
+            assert plain == number
+            assert double(number) == (number, [2 * number])
+
+    def change(draw: random.Random) -> None:
+        number = draw.randrange(40)
+        key = Hostile(number, cache, refuses=draw.randrange(20) == 0)
+        match draw.randrange(7):
+            case 0 | 1:
+                cache[key] = Kept(number, cache)
+            case 2:
+                value = cache.get(key)
+                assert value is None or (value.number == number and not value.dead)
+            case 3:
+                value = cache.get_or_create(key, lambda: Kept(number, cache))
+                assert value.number == number
+            case 4:
+                cache.pop(key, None)
+            case 5:
+                double.cache_discard(number)
+            case _:
+                for found, value in list(cache.items()):
+                    plain = isinstance(value, int)
+                    assert found == ("plain", value) if plain else found.number == value.number
+
+    def disturb(draw: random.Random) -> None:
+        match draw.randrange(6):
+            case 0:
+                cache.clear()
+            case 1:
+                cache.resize(draw.choice((16, 64)))
+            case 2:
+                double.cache_clear()
+            case 3:
+                gc.collect()
+            case _:
+                look(draw)
+
+    def job(number: int) -> Callable[[], None]:
+        draw = random.Random(number)
+
+        def run() -> None:
+            look(draw)
+            try:
+                change(draw)
+            except Refused:
+                pass
+            except RuntimeError as error:
+                # the keys that others store at every comparison; a walk beside a change
+                assert "changed" in str(error), repr(error)
+            if draw.randrange(50) == 0:
+                disturb(draw)
+            assert len(cache) <= 64
+            assert double.cache_info().currsize <= 32
+
+        return run
+
+    crowd(*(job(number) for number in range(4)), seconds=60)
+    for key in [key for key in cache if isinstance(key, Hostile)]:
+        key.refuses = False
+    cache.resize(64)
+    check(cache)
+    cache.clear()
+    del cache, double
+    nothing_left()
