@@ -861,6 +861,38 @@ def test_under_another_decorator() -> None:
         assert gone_at_once(box)
 
 
+def test_under_a_descriptor_of_ones_own() -> None:
+    """What was wrapped is found by the names that such things have for it."""
+
+    class ByFunc:
+        def __init__(self, function: Any) -> None:
+            self.__func__ = function
+
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            return functools.partial(self.__func__, instance)
+
+    class ByWrapped(ByFunc):
+        def __init__(self, function: Any) -> None:
+            super().__init__(lambda *args: function(*args))
+            self.__wrapped__ = function
+
+    class ByFget(property):
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            getter: Any = self.fget
+            return functools.partial(getter, instance)
+
+    descriptors: list[Any] = [ByFunc, ByWrapped, ByFget]
+    for descriptor in descriptors:
+
+        class Class:
+            m = descriptor(method(lambda self, x: [x]))
+
+        with without_collections():
+            box: list[Any] = [Class()]
+            assert box[0].m(1) is box[0].m(1)
+            assert gone_at_once(box), descriptor
+
+
 def test_a_private_name() -> None:
     """It stands in the class under another name than the function's."""
 
