@@ -1151,6 +1151,28 @@ def test_the_instance_as_an_argument_too() -> None:
         assert Class.to.cache_info().currsize == 0
 
 
+def test_the_caches_own_reference_as_an_argument() -> None:
+    """weakref.getweakrefs hands it out. It isn't the instance that it stands for in a key."""
+
+    class Class:
+        @lru_cache
+        def m(self, x: object = None) -> Any:
+            return [type(self), x]
+
+    function = OURS(lambda *args: [type(arg) for arg in args])
+    one = Class()
+    results = [one.m(), one.m(one)]
+    references: list[Any] = [one for one in weakref.getweakrefs(one) if one.__callback__]
+    (reference,) = references
+    m: Any = Class.m
+    assert function(reference) == [weakref.ref] and function(one) == [Class]
+    assert function(reference) == [weakref.ref] and function(1, one) == [int, Class]
+    assert function(1, reference) == [int, weakref.ref]
+    assert m(reference) == [weakref.ref, None] and m(reference, one) == [weakref.ref, one]
+    assert m(one, reference) == [Class, reference]
+    assert [one.m(), one.m(one)] == results and one.m() is results[0]
+
+
 def test_the_instance_given_by_name() -> None:
     """It is held no more than where it is given by its place, and is an entry of its own."""
     itself = object()
