@@ -317,6 +317,60 @@ def test_what_is_said_of_wrong_arguments() -> None:
         OURS(3)(5)
 
 
+def test_over_what_is_no_function_but_stands_in_a_class() -> None:
+    """As functools: what can be called is cached, the others are refused. They go above."""
+
+    def function(*args: object) -> int:
+        return len(args)
+
+    for over in (property, classmethod, staticmethod, functools.partialmethod):
+        answers: list[object] = []
+        for decorate in (OURS, THEIRS, OURS(), THEIRS()):
+            try:
+                answers.append(decorate(over(function))(1, 2))
+            except TypeError:
+                answers.append(TypeError)
+        assert answers == [2 if over is staticmethod else TypeError] * 4, over
+
+
+def test_a_key_is_made_for_a_miss_only() -> None:
+    """A hit hashes and compares the arguments where they are, each once."""
+
+    class Argument:
+        def __hash__(self) -> int:
+            asked.append("hash")
+            held.append(holders(self))
+            return 7
+
+        def __eq__(self, other: object) -> bool:
+            asked.append("eq")
+            held.append(holders(self if other is stored else other))
+            return True
+
+    def holders(one: object) -> int:
+        return sum(type(holder) is tuple for holder in gc.get_referrers(one))
+
+    asked: list[str] = []
+    held: list[int] = []
+    stored = Argument()
+    calls: list[Callable[[Any, Any], Any]] = [
+        lambda function, x: function(x, 1),
+        lambda function, x: function(1, x, 2, 3, 4, 5, 6, 7, 8, 9),
+        lambda function, x: function(x=x),
+        lambda function, x: function(1, 2, y=3, x=x),
+    ]
+    for typed in (False, True):
+        for call in calls:
+            function = OURS(typed=typed)(lambda *args, **kwargs: [args])
+            result = call(function, stored)
+            asked.clear()
+            assert call(function, stored) is result and asked == ["hash"]
+            asked.clear(), held.clear()
+            equal = Argument()
+            assert call(function, equal) is result and asked == ["hash", "eq"]
+            assert held == [0, 0]
+
+
 def test_cache() -> None:
     ours, theirs = OUR_CACHE(plain), functools.cache(plain)
     for number in [*range(500), *range(500)]:

@@ -861,6 +861,38 @@ def test_under_another_decorator() -> None:
         assert gone_at_once(box)
 
 
+def test_under_a_descriptor_of_ones_own() -> None:
+    """What was wrapped is found by the names that such things have for it."""
+
+    class ByFunc:
+        def __init__(self, function: Any) -> None:
+            self.__func__ = function
+
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            return functools.partial(self.__func__, instance)
+
+    class ByWrapped(ByFunc):
+        def __init__(self, function: Any) -> None:
+            super().__init__(lambda *args: function(*args))
+            self.__wrapped__ = function
+
+    class ByFget(property):
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            getter: Any = self.fget
+            return functools.partial(getter, instance)
+
+    descriptors: list[Any] = [ByFunc, ByWrapped, ByFget]
+    for descriptor in descriptors:
+
+        class Class:
+            m = descriptor(method(lambda self, x: [x]))
+
+        with without_collections():
+            box: list[Any] = [Class()]
+            assert box[0].m(1) is box[0].m(1)
+            assert gone_at_once(box), descriptor
+
+
 def test_a_private_name() -> None:
     """It stands in the class under another name than the function's."""
 
@@ -1117,6 +1149,28 @@ def test_the_instance_as_an_argument_too() -> None:
         assert Class.to.cache_info() == (2, 2, 128, 2)
         assert gone_at_once(box)
         assert Class.to.cache_info().currsize == 0
+
+
+def test_the_caches_own_reference_as_an_argument() -> None:
+    """weakref.getweakrefs hands it out. It isn't the instance that it stands for in a key."""
+
+    class Class:
+        @lru_cache
+        def m(self, x: object = None) -> Any:
+            return [type(self), x]
+
+    function = OURS(lambda *args: [type(arg) for arg in args])
+    one = Class()
+    results = [one.m(), one.m(one)]
+    references: list[Any] = [one for one in weakref.getweakrefs(one) if one.__callback__]
+    (reference,) = references
+    m: Any = Class.m
+    assert function(reference) == [weakref.ref] and function(one) == [Class]
+    assert function(reference) == [weakref.ref] and function(1, one) == [int, Class]
+    assert function(1, reference) == [int, weakref.ref]
+    assert m(reference) == [weakref.ref, None] and m(reference, one) == [weakref.ref, one]
+    assert m(one, reference) == [Class, reference]
+    assert [one.m(), one.m(one)] == results and one.m() is results[0]
 
 
 def test_the_instance_given_by_name() -> None:

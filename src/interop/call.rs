@@ -1,5 +1,7 @@
 //! A call's arguments as a key: hashed and compared where they lie, and made an object only to be kept.
 
+use std::ops::Not;
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -152,6 +154,8 @@ impl<'a, 'py> Call<'a, 'py> {
     pub fn hash(&self) -> PyResult<u64> {
         self.hash_by(|item| match equality::plain_hash(item) {
             Some(hash) => Ok(hash),
+            // An instance's reference hashes as that does, and stands for it in keys: who passes one isn't to find those.
+            None if weak::is_ours(item) => equality::hash_of(item).map(u64::not),
             None => equality::hash_of(item),
         })
     }

@@ -529,8 +529,11 @@ impl LruFunction {
             .get_type()
             .getattr(intern!(slf.py(), "__basicsize__"))?
             .extract()?;
-        let table = slf.get().entries(slf.py(), Cache::allocated_bytes);
-        Ok(fixed + table.unwrap_or(0) + slf.get().state.lock_bytes())
+        let tables = slf.get().state.with(slf.py(), |state| {
+            let entries = state.entries.as_ref().map_or(0, Cache::allocated_bytes);
+            entries + state.owners.allocated_bytes()
+        });
+        Ok(fixed + tables + slf.get().state.lock_bytes())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

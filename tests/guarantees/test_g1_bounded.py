@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from leaksafe import LRUCache
+from leaksafe import LRUCache, lru_cache
+from leaksafe import cache as unbounded
 
 Cache = LRUCache[Any, Any]
 
@@ -240,3 +241,28 @@ def test_what_a_cleared_cache_weighs() -> None:
     assert cache.__sizeof__() > 1_000_000
     cache.clear()
     assert cache.__sizeof__() < small + 10_000
+
+
+def test_a_decorated_function() -> None:
+    """128 if nothing is said; no bound only in so many words; all instances together."""
+
+    class Class:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        @lru_cache(maxsize=7)
+        def method(self, x: int = 0, *, y: int = 0) -> list[int]:
+            return [self.number, x, y]
+
+    function = lru_cache(lambda *args, **kwargs: [args])
+    wide, nothing = lru_cache(maxsize=None)(len), lru_cache(maxsize=0)(len)
+    instances = [Class(number) for number in range(20)]
+    for number in range(1_000):
+        function(number), function(number, 1), function(x=number)
+        assert function.cache_info().currsize <= 128
+        wide((number,)), unbounded(len)((number,)), nothing((number,))
+        instance = instances[number % 20]
+        instance.method(number), instance.method(x=number, y=1), Class.method(self=instance)
+        assert Class.method.cache_info().currsize <= 7
+    assert function.cache_info().currsize == 128 and Class.method.cache_info().currsize == 7
+    assert wide.cache_info().currsize == 1_000 and nothing.cache_info().currsize == 0

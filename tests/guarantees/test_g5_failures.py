@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from isolated import each, isolated
-from leaksafe import LRUCache
+from leaksafe import LRUCache, lru_cache
 
 Cache = LRUCache[Any, Any]
 
@@ -109,7 +109,34 @@ def failures() -> dict[str, Callable[[Failing, Cache], object]]:
         def __hash__(self) -> int:
             return self.failing()
 
+    def decorated(function: Callable[..., Any]) -> Any:
+        cached = lru_cache(function)
+        # the wrapper outlives the failure
+        wrappers.append(cached)
+        return cached
+
+    def method(failing: Failing) -> Any:
+        class Class:
+            m = decorated(lambda self, x=1: failing())
+
+        wrappers.append(Class())
+        return wrappers[-1].m
+
+    def twice(use: Any, *keys: Any) -> Any:
+        return [use(key) for key in keys]
+
+    wrappers: list[Any] = []
     return {
+        "function": lambda f, c: decorated(lambda: f())(),
+        "function of one": lambda f, c: decorated(lambda x: f())(1),
+        "function of keywords": lambda f, c: decorated(lambda x, y=2: f())(1, y=3),
+        "method": lambda f, c: method(f)(),
+        "method of keywords": lambda f, c: method(f)(x=2),
+        "hash of an argument": lambda f, c: decorated(lambda x: x)(Hashing(f)),
+        "hash of a keyword": lambda f, c: decorated(lambda x: x)(x=Hashing(f)),
+        "eq of an argument": lambda f, c: twice(decorated(lambda x: x), same_hash(f), same_hash(f)),
+        "discard": lambda f, c: decorated(lambda x: x).cache_discard(Hashing(f)),
+        "contains": lambda f, c: decorated(lambda x: x).cache_contains(1, Hashing(f)),
         "factory": lambda f, c: c.get_or_create(1, f),
         "nested factory": lambda f, c: c.get_or_create(1, lambda: c.get_or_create(2, f)),
         "missing": ask,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from isolated import isolated, resident
-from leaksafe import LRUCache, _core
+from leaksafe import LRUCache, _core, lru_cache
 
 Cache = LRUCache[Any, Any]
 
@@ -241,6 +241,53 @@ def test_getsizeof_grows_with_the_table_alone() -> None:
     assert sys.getsizeof(cache) < 1_000
 
 
+def test_a_decorated_function() -> None:
+    """The wrapper shows what it wraps and holds; an instance, the results that it owns."""
+
+    class Class:
+        @lru_cache(maxsize=None)
+        def method(self, x: int) -> Thing:
+            return Thing()
+
+        @lru_cache(maxsize=None)
+        def number(self, x: int) -> int:
+            return x
+
+    argument, result = Thing(), Thing()
+
+    @lru_cache(maxsize=None)
+    def function(x: object) -> Thing:
+        return result
+
+    function(argument)
+    assert identities([argument, result, function.__wrapped__]) <= identities(
+        gc.get_referents(function)
+    )
+    assert any(one is function for one in gc.get_referrers(result))
+    instance = Class()
+    found = instance.method(1)
+    # "who holds this?": what the instance's attributes hold, and not the wrapper
+    (owned,) = vars(instance).values()
+    assert any(one is owned for one in gc.get_referrers(found))
+    assert not any(one is Class.method for one in gc.get_referrers(found))
+    assert not any(one is instance for one in gc.get_referents(Class.method))
+    before = [sys.getsizeof(one) for one in (function, Class.method, Class.number, owned)]
+    assert max(before) < 2_000
+    for number in range(1_000):
+        function(number), instance.method(number), instance.number(number)
+    after = [sys.getsizeof(one) for one in (function, Class.method, Class.number, owned)]
+    assert all(20_000 < size < 200_000 for size in after), after
+    # those of methods know besides which entries go with which instance
+    assert min(after[1:3]) > after[0]
+    assert len(owned) == 1_000
+    del instance, owned
+    others = [Class() for _ in range(1_000)]
+    few = sys.getsizeof(Class.number)
+    for other in others:
+        other.number(1)
+    assert sys.getsizeof(Class.number) > few + 50_000
+
+
 def told(domain: int) -> int:
     snapshot = tracemalloc.take_snapshot().filter_traces(
         [tracemalloc.DomainFilter(inclusive=True, domain=domain)]
@@ -289,6 +336,28 @@ def test_tracemalloc() -> None:
         last[number] = number
     tracemalloc.start()
     del last
+    assert told(domain) == 0
+
+
+@isolated(malloc="default")
+def test_tracemalloc_of_a_decorated_function() -> None:
+    domain = _core.TRACEMALLOC_DOMAIN
+    tracemalloc.start(5)
+
+    @lru_cache(maxsize=None)
+    def function(x: int) -> int:
+        return x
+
+    empty = sys.getsizeof(function)
+    for number in range(100_000):
+        function(number)
+    size, own = told(domain), sys.getsizeof(function) - empty
+    assert 0.9 * own <= size <= 1.1 * own, f"{size} told to tracemalloc, {own} by getsizeof"
+    function.cache_clear()
+    assert told(domain) < size / 10
+    function(1)
+    del function
+    gc.collect()
     assert told(domain) == 0
 
 

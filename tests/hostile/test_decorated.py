@@ -2054,11 +2054,11 @@ def test_collections_at_every_allocation() -> None:
     for number in range(100):
 
         class Owner:
-            @OURS(8)
+            @OURS(8)  # type: ignore[untyped-decorator]
             def plain(self, x: int) -> int:
                 return x
 
-            @OURS(8)
+            @OURS(8)  # type: ignore[untyped-decorator]
             def itself(self, x: int) -> Any:
                 return [self, x]
 

@@ -74,6 +74,15 @@ impl Owners {
             .map(|owner| owner.reference)
     }
 
+    /// The bytes that the tables take. O(instances).
+    pub fn allocated_bytes(&self) -> usize {
+        let keys = self
+            .by_instance
+            .values()
+            .map(|owner| table_bytes(&owner.keys));
+        table_bytes(&self.by_instance) + table_bytes(&self.by_reference) + keys.sum::<usize>()
+    }
+
     /// Shows the references to the collector.
     ///
     /// # Errors
@@ -82,6 +91,11 @@ impl Owners {
         let mut owners = self.by_instance.values();
         owners.try_for_each(|owner| visit.call(&owner.reference))
     }
+}
+
+/// The bytes of a `HashMap` without what its keys and values refer to: a byte beside each pair.
+pub fn table_bytes<K, V>(table: &HashMap<K, V>) -> usize {
+    table.capacity() * (size_of::<(K, V)>() + 1)
 }
 
 /// The callback of the weak references in a cache's keys.

@@ -7,9 +7,10 @@ use std::sync::{Arc, Weak};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType, PyWeakrefReference};
-use pyo3::{PyTraverseError, PyTypeInfo, PyVisit};
+use pyo3::{PyTraverseError, PyTypeInfo, PyVisit, intern};
 
 use super::Pair;
+use super::owners::table_bytes;
 use crate::interop::equality::is_atomic;
 use crate::interop::guard::Guarded;
 use crate::interop::release::{Nesting, Original, release};
@@ -59,6 +60,19 @@ impl Results {
 
     fn __len__(&self, py: Python<'_>) -> usize {
         self.shelf.results.with(py, |results| results.len())
+    }
+
+    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        let fixed: usize = slf
+            .get_type()
+            .getattr(intern!(slf.py(), "__basicsize__"))?
+            .extract()?;
+        Ok(fixed
+            + slf
+                .get()
+                .shelf
+                .results
+                .with(slf.py(), |results| table_bytes(results)))
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
