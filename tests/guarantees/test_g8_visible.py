@@ -272,7 +272,8 @@ def test_a_decorated_function() -> None:
     assert not any(one is Class.method for one in gc.get_referrers(found))
     assert not any(one is instance for one in gc.get_referents(Class.method))
     before = [sys.getsizeof(one) for one in (function, Class.method, Class.number, owned)]
-    assert max(before) < 2_000
+    # without the GIL, those that were called have a seat for each of a few threads
+    assert max(before) < 3_000
     for number in range(1_000):
         function(number), instance.method(number), instance.number(number)
     after = [sys.getsizeof(one) for one in (function, Class.method, Class.number, owned)]
