@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::shared_lock::{Place, SEATS, Seat};
 
@@ -65,8 +65,6 @@ const FEW: usize = 4;
 pub struct Seats {
     few: OnceLock<Box<[Seat; FEW]>>,
     many: OnceLock<Box<[Seat; SEATS as usize - FEW]>>,
-    /// One more than the highest number that has a seat.
-    end: AtomicUsize,
 }
 
 impl Seats {
@@ -74,19 +72,14 @@ impl Seats {
     #[must_use]
     #[inline]
     pub fn get(&self, place: Place) -> Option<&Seat> {
-        // A seat that is there, but beyond the end, is not looked at by writers.
-        if place.number() >= self.end.load(Ordering::Relaxed) {
-            return None;
-        }
         match place.number().checked_sub(FEW) {
             None => self.few.get()?.get(place.number()),
             Some(number) => self.many.get()?.get(number),
         }
     }
 
-    /// Makes the seat at a place. For a writer that is in, so that the next one knows of it.
+    /// Makes the seat at a place, and its neighbours. For a writer that is in, so that the next one knows of them.
     pub fn add(&self, place: Place) {
-        self.end.fetch_max(place.number() + 1, Ordering::Relaxed);
         if place.number() < FEW {
             self.few.get_or_init(Box::default);
         } else {
@@ -95,18 +88,11 @@ impl Seats {
         }
     }
 
-    /// Every seat that a thread has.
+    /// Every seat there is.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &Seat> {
-        let end = self.end.load(Ordering::Relaxed);
-        let few = self
-            .few
-            .get()
-            .map_or(&[][..], |seats| &seats[..end.min(FEW)]);
-        let many = match end.checked_sub(FEW) {
-            Some(end) => self.many.get().map_or(&[][..], |seats| &seats[..end]),
-            None => &[],
-        };
+        let few = self.few.get().map_or(&[][..], |seats| &seats[..]);
+        let many = self.many.get().map_or(&[][..], |seats| &seats[..]);
         few.iter().chain(many)
     }
 
