@@ -96,6 +96,7 @@ def test_signatures_can_be_inspected() -> None:
     assert list(inspect.signature(leaksafe.LRUCache).parameters) == [
         "maxsize",
         "getsizeof",
+        "max_bytes",
         "on_remove",
     ]
     signatures = {

@@ -65,25 +65,39 @@ __all__ = [
     "_Reaper",
     "_Results",
     "__version__",
+    "_entry_size",
     "_panic_once",
     "_rebuild",
+    "deep_sizeof",
     "set_log_level",
 ]
 
 __version__: str
 TRACEMALLOC_DOMAIN: int
 
+def _entry_size(key: object, value: object, /) -> int: ...
 def _panic_once() -> None: ...
+def deep_sizeof(obj: object, /) -> int: ...
 def set_log_level(level: int, /) -> None: ...
 def _rebuild(cls: type[_T], maxsize: SupportsIndex | None, /) -> _T: ...
 
 @disjoint_base
 class LRUCache(MutableMapping[_K, _V]):
+    @overload
     def __init__(
         self,
         maxsize: SupportsIndex | None,
         getsizeof: Callable[[_V], int] | Callable[[_K, _V], int] | None = None,
         *,
+        max_bytes: None = None,
+        on_remove: Callable[[_K, _V, _Cause], object] | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        *,
+        getsizeof: Callable[[_V], int] | Callable[[_K, _V], int] | None = None,
+        max_bytes: SupportsIndex | str,
         on_remove: Callable[[_K, _V, _Cause], object] | None = None,
     ) -> None: ...
     @property

@@ -555,9 +555,9 @@ def make_and_collect() -> Round:
 def make_error() -> Round:
     return alternating(
         quietly(lambda: LRUCache(-1, weigh), ValueError),
-        quietly(lambda: LRUCache(1.5, weigh), TypeError),  # type: ignore[arg-type]
-        quietly(lambda: LRUCache(1, 5), TypeError),  # type: ignore[arg-type]
-        quietly(lambda: LRUCache(1, weigh, on_remove=5), TypeError),  # type: ignore[arg-type]
+        quietly(lambda: LRUCache(1.5, weigh), TypeError),  # type: ignore[call-overload]
+        quietly(lambda: LRUCache(1, 5), TypeError),  # type: ignore[call-overload]
+        quietly(lambda: LRUCache(1, weigh, on_remove=5), TypeError),  # type: ignore[call-overload]
     )
 
 

@@ -221,12 +221,15 @@ def subclasses(named: Named[str, bytes]) -> None:
 
 
 def errors(cache: LRUCache[str, bytes]) -> None:
-    LRUCache()  # type: ignore[call-arg]
-    LRUCache[str, bytes]("3")  # type: ignore[arg-type]
-    LRUCache[str, bytes](1.5)  # type: ignore[arg-type]
-    LRUCache[str, bytes](3, 4)  # type: ignore[arg-type]
-    LRUCache[str, bytes](3, None, removed)  # type: ignore[call-arg]
+    LRUCache()  # type: ignore[call-overload]
+    LRUCache[str, bytes]("3")  # type: ignore[call-overload]
+    LRUCache[str, bytes](1.5)  # type: ignore[call-overload]
+    LRUCache[str, bytes](3, 4)  # type: ignore[call-overload]
+    LRUCache[str, bytes](3, None, removed)  # type: ignore[call-overload]
     LRUCache[str, bytes](3, on_remove=lambda key: None)  # type: ignore[misc, arg-type]
+    LRUCache[str, bytes](3, max_bytes=3)  # type: ignore[call-overload]
+    LRUCache[str, bytes](max_bytes=1.5)  # type: ignore[call-overload]
+    LRUCache[str, bytes](max_bytes="1 MiB", getsizeof=4)  # type: ignore[call-overload]
     cache[1]  # type: ignore[index]
     cache[1] = b""  # type: ignore[index]
     cache["a"] = 1  # type: ignore[assignment]
