@@ -18,7 +18,7 @@ mod python {
     #[pymodule_export]
     use crate::types::iterator::CacheIterator;
     #[pymodule_export]
-    use crate::types::lru_cache::{LruCache, rebuild};
+    use crate::types::lru_cache::{LruCache, rebuild, take};
     #[pymodule_export]
     use crate::types::lru_function::{Elsewhere, LruFunction, LruMethod, Reaper, Results};
     #[pymodule_export]

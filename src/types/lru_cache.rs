@@ -1440,6 +1440,23 @@ impl LruCache {
     }
 }
 
+/// Removes the entry whose key is this very object, without asking it anything, and returns its value, or `None`.
+#[pyfunction(name = "_take")]
+#[pyo3(signature = (cache, key, hash, /))]
+pub fn take(cache: &Bound<'_, LruCache>, key: &Bound<'_, PyAny>, hash: i64) -> Option<Py<PyAny>> {
+    let py = cache.py();
+    let (pair, on_remove) = cache.get().state.with(py, |state| {
+        let slot = state
+            .entries
+            .find(hash.cast_unsigned(), |stored| stored.is(key))?;
+        let pair = state.take_slot(slot, Cause::Explicit)?;
+        Some((pair, state.callback(py)))
+    })?;
+    let value = pair.1.clone_ref(py);
+    LruCache::dismiss(cache, [pair], on_remove, Cause::Explicit);
+    Some(value)
+}
+
 /// A `repr` as text; one that isn't valid Unicode is escaped.
 fn text(repr: &Bound<'_, PyString>) -> String {
     repr.to_string_lossy().into_owned()
