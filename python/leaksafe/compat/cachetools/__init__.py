@@ -154,7 +154,10 @@ class Cache(MutableMapping[_K, _V]):
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """Return the value of `key`, after setting it to `default` where there is none."""
         if key in self:
-            return self[key]
+            try:
+                return self[key]
+            except KeyError:  # another thread took it
+                pass
         self[key] = default
         return default
 
@@ -298,10 +301,8 @@ class _TimedCache(Cache[_K, _V]):
 
     def _living(self) -> list[Any]:
         time = self.__timer()
-        living = [(entry.rank, entry) for entry in super()._living()]
-        return [
-            entry for _, entry in sorted(pair for pair in living if pair[0] and time < pair[0][0])
-        ]
+        living = [entry for entry in super()._living() if time < entry.rank[0]]
+        return sorted(living, key=lambda entry: entry.rank)
 
     def __getitem__(self, key: _K) -> _V:
         if key in self._store.entries and key not in self:
@@ -310,23 +311,20 @@ class _TimedCache(Cache[_K, _V]):
 
     def __contains__(self, key: object) -> bool:
         entry = self._store.entries.peek(key)
-        rank = None if entry is None else entry.rank
-        return rank is not None and bool(self.__timer() < rank[0])
+        return entry is not None and bool(self.__timer() < entry.rank[0])
 
     def __iter__(self) -> Iterator[_K]:
         for entry in self._living():
             # Time stands still while the loop's body looks at the entry.
             with self.__timer as time:
-                rank = entry.rank
-                if rank is not None and time < rank[0]:
+                if entry.live and time < entry.rank[0]:
                     yield entry.key
 
     def __delitem__(self, key: _K) -> None:
         time = self.__timer()
         entry = self._store.entries.peek(key)
-        rank = None if entry is None else entry.rank
         super().__delitem__(key)
-        if rank is not None and not time < rank[0]:
+        if entry is not None and not time < entry.rank[0]:
             raise KeyError(key)
 
     def __len__(self) -> int:

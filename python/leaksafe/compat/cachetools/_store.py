@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from leaksafe import _core
 
@@ -15,7 +15,7 @@ from leaksafe import _core
 class Entry:
     """A key, its value, and what the order knows of it."""
 
-    __slots__ = ("hash", "key", "live", "rank", "size", "value")
+    __slots__ = ("hash", "key", "live", "number", "rank", "size", "value")
 
     def __init__(self, key: Any, value: Any, size: Any, rank: Any) -> None:
         self.key = key
@@ -23,6 +23,7 @@ class Entry:
         self.value = value
         self.size = size
         self.rank = rank
+        self.number = -1
         self.live = True
 
 
@@ -122,10 +123,10 @@ class Store:
 
     def take_entry(self, entry: Entry) -> bool:
         """Remove this entry, without asking its key anything; whether it was still there."""
-        if _core._take(self.entries, entry.key, entry.hash) is not entry:
-            return False
+        found = _core._take(self.entries, entry.key, entry.hash) is entry
+        # Where it was not, somebody has taken it who may be waiting for this very call to return.
         self.discharge(entry)
-        return True
+        return found
 
     def take_victim(self) -> Entry | None:
         """Remove the entry that is to go first; `None` where there is none."""
@@ -194,8 +195,10 @@ class RandomStore(Store):
 
     def removed(self, entry: Entry) -> None:
         order, place = self.order, entry.rank
-        if not (place < len(order) and order[place] is entry):
-            # Code that a collection ran came between the two lines above.
+        if place is None or place >= len(order) or order[place] is not entry:
+            # Code that a collection ran came between the two lines above, or before them.
+            if entry not in order:
+                return
             place = order.index(entry)
         # No call from here on, so nothing comes between.
         last = order[-1]
@@ -212,7 +215,6 @@ class RandomStore(Store):
                     continue
                 if self.take_entry(entry):
                     return entry
-                # In the list before it is in the table, or the other way round: another thread's.
             else:
                 return self.take(self.choice(_Keys(self.order)))
         return None
@@ -233,8 +235,7 @@ class _Keys(Sequence[Any]):
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
             return [entry.key for entry in self._entries[at]]
-        entry: Entry = self._entries[at]
-        return entry.key
+        return cast("Entry", self._entries[at]).key
 
 
 class RankedStore(Store):
@@ -247,34 +248,37 @@ class RankedStore(Store):
 
     def __init__(self, maxsize: Any) -> None:
         super().__init__(maxsize)
-        self.heap: list[tuple[Any, Entry]] = []
+        # Entries by number: what is stale in the heap holds nothing else.
+        self.living: dict[int, Entry] = {}
+        self.heap: list[tuple[Any, int]] = []
         self.numbers = count()
 
     def added(self, entry: Entry) -> None:
-        heapq.heappush(self.heap, (entry.rank, entry))
-        # What is of no use any more goes when it comes up, or here.
-        if len(self.heap) > 2 * len(self.entries) + 16:
-            heap = [
-                (other.rank, other) for other in self.entries.values() if other.rank is not None
-            ]
+        if entry.number < 0:
+            entry.number = next(self.numbers)
+            self.living[entry.number] = entry
+        heapq.heappush(self.heap, (entry.rank, entry.number))
+        # What is stale goes when it comes up, or here.
+        if len(self.heap) > 2 * len(self.living) + 16:
+            heap = [(other.rank, number) for number, other in list(self.living.items())]
             heapq.heapify(heap)
             self.heap = heap
 
     def removed(self, entry: Entry) -> None:
-        # It may stay in the heap for a while, but holds nothing there.
-        entry.rank = None
+        self.living.pop(entry.number, None)
 
     def lowest(self) -> Entry | None:
         """The living entry with the lowest rank."""
         with self.lock:
             while self.heap:
-                rank, entry = self.heap[0]
-                if entry.rank is rank:
-                    return entry
-                if entry.live:
-                    heapq.heapreplace(self.heap, (entry.rank, entry))
-                else:
+                rank, number = self.heap[0]
+                entry = self.living.get(number)
+                if entry is None:
                     heapq.heappop(self.heap)
+                elif entry.rank is rank:
+                    return entry
+                else:
+                    heapq.heapreplace(self.heap, (entry.rank, number))
         return None
 
     def restore(self, items: list[tuple[Any, Any, Any, Any]]) -> None:
@@ -298,9 +302,7 @@ class FrequencyStore(RankedStore):
         return entry
 
     def written(self, entry: Entry, rank: Any) -> None:
-        old = entry.rank
-        if old is not None:
-            entry.rank = old[0] + 1, next(self.numbers)
+        entry.rank = entry.rank[0] + 1, next(self.numbers)
 
     def take_victim(self) -> Entry | None:
         while (entry := self.lowest()) is not None:
@@ -321,10 +323,7 @@ class TimedStore(RankedStore):
     def expired(self, time: Any) -> Iterator[Entry]:
         """Remove what has expired, the first to expire first."""
         while (entry := self.lowest()) is not None:
-            rank = entry.rank
-            if rank is None:
-                continue
-            if time < rank[0]:
+            if time < entry.rank[0]:
                 return
             if self.take_entry(entry):
                 yield entry
