@@ -13,7 +13,7 @@ from collections.abc import (
 )
 from typing import Any, Generic, TypeVar, assert_type
 
-from leaksafe import CacheStats, LRUCache, Removals, __version__
+from leaksafe import CacheStats, LRUCache, Removals, __version__, deep_sizeof
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -53,6 +53,10 @@ assert_type(LRUCache(3, on_remove=removed), LRUCache[str, bytes])
 assert_type(LRUCache(3, weigh, on_remove=removed), LRUCache[str, bytes])
 assert_type(LRUCache[str, bytes](3, on_remove=removed_and_counted), LRUCache[str, bytes])
 assert_type(LRUCache[str, bytes](3, None, on_remove=None), LRUCache[str, bytes])
+in_bytes: LRUCache[str, bytes] = LRUCache(max_bytes="64 MiB")
+assert_type(LRUCache[str, bytes](max_bytes=1_000), LRUCache[str, bytes])
+assert_type(LRUCache(getsizeof=weigh_both, max_bytes="1 kB"), LRUCache[str, bytes])
+assert_type(deep_sizeof(in_bytes), int)
 
 
 class Index:
