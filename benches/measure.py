@@ -62,6 +62,10 @@ class Contestant:
     beside: bool
 
 
+# What this process might use before it pinned itself to one; `None` where that can't be said.
+ALLOWED_CPUS = os.sched_getaffinity(0) if sys.platform == "linux" else None
+
+
 def pin() -> int | None:
     """Stays on one CPU, so that no ratio is of two of them."""
     if sys.platform != "linux":

@@ -10,12 +10,17 @@ from benches.measure import Spread
 @dataclass(frozen=True, slots=True)
 class Target:
     limit: float
+    at_least: bool = False
 
     def met(self, value: float) -> bool:
-        return value <= self.limit
+        return value >= self.limit if self.at_least else value <= self.limit
 
     def __str__(self) -> str:
-        return f"≤ {self.limit:.2f}"
+        return f"{'≥' if self.at_least else '≤'} {self.limit:.2f}"
+
+    def slack(self, value: float) -> float:
+        """How far inside a value is; below zero, how far outside."""
+        return value - self.limit if self.at_least else self.limit - value
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +93,14 @@ def summary(sections: Sequence[Section]) -> str:
         for against in dict.fromkeys(row.against for row in section.rows if row.target):
             rows = [row for row in section.rows if row.against == against and row.target]
             measured = sorted(
-                ((row.ours.mid, row) for row in rows if row.ours), key=lambda pair: pair[0]
+                ((row.ours.mid, row) for row in rows if row.ours and row.target),
+                key=lambda pair: -pair[1].target.slack(pair[0]) if pair[1].target else 0,
             )
             met = sum(row.verdict == "met" for row in rows)
             lines.append(
                 [
                     f"{section.title} / {against}" if against else section.title,
-                    str(rows[0].target),
+                    " ".join(dict.fromkeys(str(row.target) for row in rows)),
                     f"{met} of {len(rows)}",
                     f"{measured[-1][0]:.2f}" if measured else "-",
                     measured[-1][1].workload if measured else "-",

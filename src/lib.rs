@@ -39,6 +39,13 @@ mod python {
         crate::interop::logging::set_level(level);
     }
 
+    /// Lets threads that call an object leave its reference count alone, where there is no GIL.
+    #[pyfunction]
+    #[pyo3(signature = (shared, /))]
+    fn _defer_refcount(shared: &Bound<'_, PyAny>) {
+        crate::interop::refcount::defer(shared);
+    }
+
     /// Makes the next call of a decorated function that is no plain hit panic in Rust. For tests.
     #[pyfunction]
     fn _panic_once() {

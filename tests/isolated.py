@@ -163,7 +163,9 @@ def isolated(
             ):
                 raise AssertionError(result.report(f"{function.__name__}{kwargs or ''}"))
 
-        return wrapper
+        import pytest
+
+        return pytest.mark.thread_unsafe(reason="runs in a process of its own")(wrapper)
 
     return decorate
 

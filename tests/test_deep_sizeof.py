@@ -439,6 +439,7 @@ def test_it_leaves_no_memory_and_no_references_behind() -> None:
     assert resident() - memory < 2_000_000, "it grows"
 
 
+@pytest.mark.thread_unsafe(reason="signals are the main thread's")
 def test_a_signal_handler_can_end_it() -> None:
     import signal
 

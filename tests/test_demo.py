@@ -25,6 +25,8 @@ from leaksafe.demo.measure import measuring, resident
 from leaksafe.demo.source import read_pages, read_pairs, write_identifiers
 from leaksafe.demo.svg import render
 
+pytestmark = pytest.mark.thread_unsafe(reason="runs processes, and reads the one sys.stdout")
+
 DEMO = [sys.executable, "-m", "leaksafe.demo"]
 LOOKUPS, MAXSIZE = 20_000, 1_000
 LIMIT = 120

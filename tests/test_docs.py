@@ -15,6 +15,8 @@ import pytest
 import leaksafe
 from leaksafe import _core
 
+pytestmark = pytest.mark.thread_unsafe(reason="the examples' output goes to the one sys.stdout")
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL

@@ -596,6 +596,7 @@ def test_a_chain_that_is_no_circle_waits() -> None:
 # Waiters that are interrupted
 
 
+@pytest.mark.thread_unsafe(reason="signals are the main thread's")
 def test_a_waiter_in_the_main_thread_can_be_interrupted() -> None:
     class Interrupted(Exception):
         pass
@@ -648,6 +649,7 @@ def test_a_waiter_in_the_main_thread_can_be_interrupted() -> None:
     assert dict(cache) == {"a": "made"}
 
 
+@pytest.mark.thread_unsafe(reason="signals are the main thread's")
 def test_a_waiter_that_a_handler_does_not_interrupt_goes_on_waiting() -> None:
     heard: list[int] = []
     main = threading.main_thread().ident

@@ -11,6 +11,8 @@ import pytest
 from harness import in_threads
 from leaksafe import LRUCache
 
+pytestmark = pytest.mark.thread_unsafe(reason="logging is the process's")
+
 LOGGER = logging.getLogger("leaksafe")
 
 

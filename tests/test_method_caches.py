@@ -448,20 +448,19 @@ def test_results_are_freed_with_it_at_once(kind: str) -> None:
 @each_with_dict
 def test_results_that_refer_back_go_with_the_instance(kind: str) -> None:
     """The collector finds that only they and the instance hold each other."""
-    for name, body in BACK.items():
-        m = method(body)
-        make = WITH_DICT[kind](m)
-        instance = make(1)
-        reference = weakref.ref(instance)
-        result = instance.m(1)
-        assert instance.m(1) is result, name
-        del result
-        full_collection()
-        assert reference() is instance and m.cache_info().currsize == 1, name
-        del instance
-        full_collection()
-        assert reference() is None, name
-        assert m.cache_info().currsize == 0, name
+    methods = {name: method(body) for name, body in BACK.items()}
+    instances = {name: WITH_DICT[kind](m)(1) for name, m in methods.items()}
+    references = {name: weakref.ref(instance) for name, instance in instances.items()}
+    for name, instance in instances.items():
+        assert instance.m(1) is instance.m(1), name
+    del instance
+    full_collection()
+    assert [name for name, reference in references.items() if reference() is None] == []
+    assert [m.cache_info().currsize for m in methods.values()] == [1] * len(BACK)
+    instances.clear()
+    full_collection()
+    assert [name for name, reference in references.items() if reference() is not None] == []
+    assert [m.cache_info().currsize for m in methods.values()] == [0] * len(BACK)
 
 
 @pytest.mark.parametrize("kind", WITHOUT_DICT)
@@ -1120,6 +1119,101 @@ def test_the_instance_as_an_argument_too() -> None:
         assert Class.to.cache_info().currsize == 0
 
 
+def test_the_instance_given_by_name() -> None:
+    """It is held no more than where it is given by its place, and is an entry of its own."""
+    itself = object()
+
+    class Class:
+        @lru_cache
+        def m(self, x: int = 0, *, y: Any = None) -> Any:
+            return self if y is itself else [1]
+
+        @lru_cache
+        def other(this, /, **self: Any) -> list[int]:
+            return [1]
+
+        @lru_cache
+        def anything(*args: Any, **kwargs: Any) -> list[int]:
+            return [1]
+
+    m: Any = Class.m
+    with without_collections():
+        calls: list[Callable[[Any], Any]] = [
+            lambda one: m(self=one),
+            lambda one: m(self=one, x=1),
+            lambda one: m(x=1, self=one),
+            lambda one: m(x=one, y=one, self=one),
+            lambda one: m(y=itself, self=one),
+            lambda one: m(**{"SELF".lower(): one}),
+        ]
+        for call in calls:
+            box = [Class()]
+            assert call(box[0]) is call(box[0])
+            assert m.cache_info().currsize == 1
+            assert gone_at_once(box)
+            assert m.cache_info().currsize == 0
+        assert m.cache_info() == (6, 6, 128, 0)
+        box = [Class()]
+        m(self=box[0], x=1)
+        assert m.cache_contains(self=box[0], x=1) and not m.cache_contains(box[0], x=1)
+        assert m.cache_discard(self=box[0], x=1) and not m.cache_discard(self=box[0], x=1)
+        # a keyword of the name that is no parameter, and one of another name, are as any argument
+        box = [Class()]
+        Class.other(Class(), self=box[0])
+        Class.anything(self=box[0])
+        assert Class.other.cache_info().currsize == 0
+        assert Class.anything.cache_info().currsize == 1 and not gone_at_once(box)
+
+
+def test_a_metaclass_is_not_asked() -> None:
+    """Whether something is a method is read from the classes themselves."""
+    asked: list[str] = []
+
+    class Meta(type):
+        def __getattribute__(cls, name: str) -> Any:
+            asked.append(name)
+            raise Boom(name)
+
+        def __eq__(cls, other: object) -> bool:
+            raise Boom
+
+        def __hash__(cls) -> int:
+            raise Boom
+
+        def __instancecheck__(cls, instance: object) -> bool:
+            raise Boom
+
+        def __subclasscheck__(cls, subclass: type) -> bool:
+            raise Boom
+
+    @lru_cache
+    def m(self: Any, x: int = 0) -> list[int]:
+        return [x]
+
+    @lru_cache
+    def c(x: Any) -> int:
+        return x.number if isinstance(x, Argument) else 0
+
+    class Argument:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+    Class = Meta("Class", (), {"m": m, "c": classmethod(c)})
+    Sub = Meta("Sub", (Class,), {})
+    NoWeak = Meta("NoWeak", (), {"__slots__": (), "m": m})
+    with without_collections():
+        for kind in (Class, Sub):
+            box = [type.__call__(kind)]
+            assert m(box[0]) is m(box[0]) and m.cache_contains(box[0]) and m(self=box[0]) == [0]
+            assert m.cache_discard(box[0]) and m(box[0], 1) is m(box[0], 1)
+            assert gone_at_once(box)
+        assert m.cache_info().currsize == 0
+        with pytest.warns(LeakWarning, match="NoWeak"):
+            m(type.__call__(NoWeak))
+    assert c(Argument(5)) == 5
+    assert asked == []
+
+
 def test_a_failure_keeps_nothing() -> None:
     class Class:
         @lru_cache
@@ -1171,6 +1265,7 @@ class Bound:
 
 
 BOUND: Any = Bound
+shares_a_class = pytest.mark.thread_unsafe(reason="counts the calls of a class of the module")
 
 
 @pytest.fixture(autouse=True)
@@ -1180,6 +1275,7 @@ def forgotten() -> Iterator[None]:
         wrapper.cache_clear()
 
 
+@shares_a_class
 def test_bound_is_called_as_a_method_is() -> None:
     instance = BOUND(1)
     bound = instance.m
@@ -1242,6 +1338,7 @@ def test_bound_equality() -> None:
         one.m < one.m
 
 
+@shares_a_class
 def test_bound_discard_and_contains() -> None:
     one, other = BOUND(1), BOUND(2)
     one.m(1), one.m(x=1), one.m(1, y="z"), other.m(1)
@@ -1334,6 +1431,7 @@ def test_weak_method() -> None:
     assert reference() is None and dead == [reference]
 
 
+@shares_a_class
 def test_bound_in_threads() -> None:
     instance = BOUND(1)
     threads = [threading.Thread(target=instance.m, args=(number,)) for number in range(4)]
@@ -1452,6 +1550,26 @@ def test_copies_of_instances(kind: Any, copied: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize("copied", COPIES)
+def test_an_equal_copy_that_only_hits(copied: Callable[[Any], Any]) -> None:
+    """It gets the original's results for as long as that lives, and doesn't keep it."""
+    # those of other cases, which are equal, go first
+    full_collection()
+    original = Frozen(7)
+    result = original.m(1)
+    other = copied(original)
+    assert other.m(1) is result is original.m(1)
+    assert vars(other).get(NAME) is not vars(original)[NAME]
+    # one that is equal and no copy gets nothing into its attributes
+    equal = Frozen(7)
+    assert equal.m(1) is result and vars(equal) == {"n": 7}
+    reference, held = weakref.ref(original), weakref.ref(result)
+    del original, result
+    full_collection()
+    assert reference() is None and held() is None and Frozen.m.cache_info().currsize == 0
+    assert other.m(1).parent is other
+
+
+@pytest.mark.parametrize("copied", COPIES)
 @pytest.mark.parametrize("kind", CLASSES)
 def test_copies_that_were_never_called(kind: Any, copied: Callable[[Any], Any]) -> None:
     """They don't keep the original. But a shallow one shares what the dict holds, results that
@@ -1489,6 +1607,7 @@ def test_unpicklable_results_are_no_obstacle(copied: Callable[[Any], Any]) -> No
     assert original.unpicklable() is result and other.unpicklable() is not result
 
 
+@shares_a_class
 def test_replace_of_a_dataclass() -> None:
     one = Frozen(1)
     one.m(1)

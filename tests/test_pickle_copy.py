@@ -115,6 +115,7 @@ def test_using_one_leaves_the_order_of_the_other(duplicate: Duplicate) -> None:
     assert list(cache) == ["a", "b"]
 
 
+@pytest.mark.thread_unsafe(reason="what is pickled by name is the module's")
 @every_copy
 def test_callables(duplicate: Duplicate) -> None:
     cache = LRUCache[str, str](5, weigh, on_remove=heard)

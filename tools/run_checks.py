@@ -84,7 +84,9 @@ def free_threaded(interpreter: str) -> Iterator[Check]:
     ]
     yield Check("free-threaded build", make, apart)
     yield clippy("free-threaded clippy", PYO3_PYTHON=interpreter, **apart)
-    yield Check("free-threaded pytest", [".venv-t/bin/python", "-m", "pytest", "-q"])
+    # Each test by several threads at once, but for those that share what is the process's.
+    parallel = [".venv-t/bin/python", "-m", "pytest", "-q", "--parallel-threads=4"]
+    yield Check("free-threaded pytest", parallel)
 
 
 def main() -> int:

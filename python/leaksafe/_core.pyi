@@ -65,6 +65,7 @@ __all__ = [
     "_Reaper",
     "_Results",
     "__version__",
+    "_defer_refcount",
     "_entry_size",
     "_panic_once",
     "_rebuild",
@@ -76,6 +77,7 @@ __all__ = [
 __version__: str
 TRACEMALLOC_DOMAIN: int
 
+def _defer_refcount(shared: object, /) -> None: ...
 def _entry_size(key: object, value: object, /) -> int: ...
 def _panic_once() -> None: ...
 def _take(cache: LRUCache[_K, _V], key: _K, hash_: int, /) -> _V | None: ...

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, overload
 
-from leaksafe._core import _LruFunction  # pyright: ignore[reportPrivateUsage]
+from leaksafe._core import (
+    _defer_refcount,  # pyright: ignore[reportPrivateUsage]
+    _LruFunction,  # pyright: ignore[reportPrivateUsage]
+)
 
 if TYPE_CHECKING:
     from leaksafe._core import _CacheParameters  # pyright: ignore[reportPrivateUsage]
@@ -128,4 +131,7 @@ def _cached(
 
     # After update_wrapper: that copies the attributes of what may be a cached function, too.
     wrapper.cache_parameters = cache_parameters
+    # What lives as long as its module or class anyway; an inner function goes when it is dropped.
+    if "<locals>" not in getattr(wrapper, "__qualname__", "<locals>"):
+        _defer_refcount(wrapper)
     return wrapper

@@ -6,9 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+mod atomic;
 mod cache;
 mod order;
 mod removed;
+mod seats;
+mod shared_lock;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -16,4 +19,6 @@ mod tests;
 pub use cache::{Cache, Drain, Entry, StoreError};
 pub use order::{Order, Recency};
 pub use removed::Removed;
+pub use seats::{Seats, this_place};
+pub use shared_lock::{Place, Reading, Seat, SharedLock};
 pub use slots::{Slot, Slots};

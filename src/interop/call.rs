@@ -43,6 +43,9 @@ pub struct Call<'a, 'py> {
 /// The arguments in a stored key, and the names of the last of them where they are keywords.
 type Parts<'k, 'py> = (&'k [Bound<'py, PyAny>], Option<&'k Bound<'py, PyAny>>);
 
+/// An instance that a key isn't to hold, and the weak reference that stands for it there.
+pub type WeaklyHeld<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
 /// Arguments that came as a tuple and a dictionary.
 pub struct OwnedCall<'py> {
     py: Python<'py>,
@@ -124,6 +127,15 @@ impl<'a, 'py> Call<'a, 'py> {
         self.items.first().filter(|_| self.items.len() > keywords)
     }
 
+    /// The argument that was given by this name.
+    pub fn named(&self, name: &Bound<'py, PyAny>) -> Option<&Bound<'py, PyAny>> {
+        let names = self.names?.as_slice();
+        let at = names
+            .iter()
+            .position(|other| equality::compare_objects(other, name) == Verdict::Same)?;
+        self.items.get(self.items.len() - names.len() + at)
+    }
+
     /// The argument that is the whole key.
     #[inline]
     fn single(&self) -> Option<&Bound<'py, PyAny>> {
@@ -174,19 +186,18 @@ impl<'a, 'py> Call<'a, 'py> {
         Ok(hash)
     }
 
-    /// The key as an object to keep, with a weak reference in place of each argument that is the first one, where
-    /// there is such a reference.
+    /// The key as an object to keep, with the weak reference to an instance in place of each argument that is it.
     ///
     /// # Errors
     /// `MemoryError`.
-    pub fn key(&self, weak_first: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(only) = self.single() {
-            return Ok(weak_first.unwrap_or(only).clone());
-        }
-        let kept = |item| match (weak_first, self.items.first()) {
-            (Some(reference), Some(first)) if first.is(item) => reference,
+    pub fn key(&self, instance: Option<&WeaklyHeld<'py>>) -> PyResult<Bound<'py, PyAny>> {
+        let kept = |item| match instance {
+            Some((instance, reference)) if instance.is(item) => reference,
             _ => item,
         };
+        if let Some(only) = self.single() {
+            return Ok(kept(only).clone());
+        }
         let mut items: Vec<&Bound<'py, PyAny>> = self.items.iter().map(kept).collect();
         if let (Some(names), Some(keywords)) = (self.names, KEYWORDS.get(self.py)) {
             items.push(names.as_any());

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::equality::{self, Verdict};
-use super::guard::Guarded;
+use super::guard::{Guarded, Noted};
 use crate::core::{Cache, Slot};
 
 /// What is looked for.
@@ -80,7 +80,7 @@ impl Asked {
 /// # Errors
 /// What `__eq__` raises; `RuntimeError` when the candidates change at every comparison. `section` has not run then.
 #[inline]
-pub fn locate<'py, S, V, R>(
+pub fn locate<'py, S: Noted, V, R>(
     guarded: &Guarded<S>,
     key: &impl Probe<'py>,
     hash: u64,
@@ -88,12 +88,7 @@ pub fn locate<'py, S, V, R>(
     section: impl FnOnce(&mut S, Option<Slot>) -> R,
 ) -> PyResult<R> {
     let attempt = guarded.with(key.py(), |data| {
-        let mut unsure = false;
-        let found = table(data).find(hash, |candidate| {
-            let verdict = key.compare(candidate);
-            unsure |= verdict == Verdict::Unsure;
-            verdict == Verdict::Same
-        });
+        let (found, unsure) = search(table(data), key, hash);
         if found.is_some() || !unsure {
             Ok(section(data, found))
         } else {
@@ -106,8 +101,48 @@ pub fn locate<'py, S, V, R>(
     }
 }
 
+/// As [`locate`], for a section that only looks; where no Python code has to run, it does so beside others.
+///
+/// # Errors
+/// As [`locate`]'s.
+#[inline]
+pub fn locate_read<'py, S: Noted, V, R>(
+    guarded: &Guarded<S>,
+    key: &impl Probe<'py>,
+    hash: u64,
+    table: impl Fn(&S) -> &Cache<Py<PyAny>, V>,
+    section: impl Fn(&S, Option<Slot>) -> R,
+) -> PyResult<R> {
+    let attempt = guarded.read(key.py(), |data| {
+        let (found, unsure) = search(table(data), key, hash);
+        (found.is_some() || !unsure).then(|| section(data, found))
+    });
+    match attempt {
+        Some(result) => Ok(result),
+        None => locate_with_python(guarded, key, hash, table, |data, found| {
+            section(data, found)
+        }),
+    }
+}
+
+/// The slot of a key as far as no Python code has to run, and whether that would have to.
+#[inline]
+fn search<'py, V>(
+    table: &Cache<Py<PyAny>, V>,
+    key: &impl Probe<'py>,
+    hash: u64,
+) -> (Option<Slot>, bool) {
+    let mut unsure = false;
+    let found = table.find(hash, |candidate| {
+        let verdict = key.compare(candidate);
+        unsure |= verdict == Verdict::Unsure;
+        verdict == Verdict::Same
+    });
+    (found, unsure)
+}
+
 #[cold]
-fn locate_with_python<'py, S, V, R>(
+fn locate_with_python<'py, S: Noted, V, R>(
     guarded: &Guarded<S>,
     key: &impl Probe<'py>,
     hash: u64,

@@ -1,6 +1,7 @@
 //! How Rust talks to CPython. All of the crate's `unsafe` is here, each block with the reason why it is sound.
 
 pub mod call;
+pub mod class;
 pub mod equality;
 pub mod flight;
 pub mod gc;
@@ -9,6 +10,7 @@ pub mod hot;
 pub mod interpreter;
 pub mod logging;
 pub mod lookup;
+pub mod refcount;
 pub mod referents;
 pub mod release;
 pub mod repr;

@@ -2,6 +2,12 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::sync::OnceLock;
+
+use pyo3::PyClass;
+use pyo3::exceptions::PySystemError;
+use pyo3::ffi;
+use pyo3::prelude::*;
 
 /// A structure inside a structure inside a structure is released by recursion down to this level; what is deeper
 /// waits in a list. CPython's containers do the same (the "trashcan"), but offer it to C macros only.
@@ -27,4 +33,58 @@ pub fn release<T: 'static>(contents: T) {
         }
     }
     LEVEL.set(level);
+}
+
+/// PyO3's own `tp_dealloc` of a class.
+pub type Original = OnceLock<ffi::destructor>;
+
+/// A class whose instances can hold one another, each the next.
+pub trait Nesting: PyClass {
+    /// Where that is kept for this class.
+    fn original() -> &'static Original;
+}
+
+/// An object without references.
+struct Dying {
+    object: *mut ffi::PyObject,
+    dealloc: ffi::destructor,
+}
+
+impl Drop for Dying {
+    fn drop(&mut self) {
+        // SAFETY: the object is untracked and waits for its `tp_dealloc`, which is called once, here, by the thread that
+        // was to call it; that is attached for as long as it releases something.
+        unsafe { (self.dealloc)(self.object) }
+    }
+}
+
+/// The `tp_dealloc` of a [`Nesting`] class: PyO3's, within [`release`], so that all that an instance holds, its
+/// `__dict__` included, is let go of on that level.
+///
+/// # Safety
+/// Called by CPython, with an instance of `T`.
+unsafe extern "C" fn dealloc<T: Nesting>(object: *mut ffi::PyObject) {
+    // SAFETY: all classes of PyO3's take part in garbage collection; untracking twice is harmless.
+    unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
+    if let Some(&dealloc) = T::original().get() {
+        release(Dying { object, dealloc });
+    }
+}
+
+/// Puts [`release`] in front of the `tp_dealloc` of a class. Once, when the module is made and before there are
+/// instances or subclasses.
+///
+/// # Errors
+/// `SystemError` if the class has no `tp_dealloc`.
+pub fn install<T: Nesting>(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<T>().as_type_ptr();
+    // SAFETY: the class is a heap type of ours, which nobody else has seen yet.
+    unsafe {
+        let original = (*class)
+            .tp_dealloc
+            .ok_or_else(|| PySystemError::new_err("a class without tp_dealloc"))?;
+        T::original().get_or_init(|| original);
+        (*class).tp_dealloc = Some(dealloc::<T>);
+    }
+    Ok(())
 }

@@ -54,10 +54,16 @@ pub fn upgrade<'py>(reference: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> 
     pyo3::types::PyWeakrefMethods::upgrade(reference.cast::<PyWeakrefReference>().ok()?)
 }
 
-/// The weak reference in a key that a [`Call`](super::call::Call) made.
+/// Whether an object is a weak reference to another, which is alive.
+pub fn refers_to(reference: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>) -> bool {
+    upgrade(reference).is_some_and(|referent| referent.is(object))
+}
+
+/// The weak reference in a key that a [`Call`](super::call::Call) made: the first of them, where the instance is
+/// an argument several times.
 pub fn in_key<'a, 'py>(key: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyAny>> {
     if let Ok(tuple) = key.cast_exact::<pyo3::types::PyTuple>() {
-        return tuple.as_slice().first().filter(|first| is_ours(first));
+        return tuple.as_slice().iter().find(|item| is_ours(item));
     }
     is_ours(key).then_some(key)
 }
@@ -75,41 +81,5 @@ pub fn refer<'py>(
         Ok(reference) => Ok(Some(reference.into_any())),
         Err(error) if error.is_instance_of::<PyTypeError>(py) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// Whether a class is made by a program rather than built into the interpreter.
-#[inline]
-pub fn is_heap_type(class: &Bound<'_, pyo3::types::PyType>) -> bool {
-    // SAFETY: the class is live.
-    unsafe { ffi::PyType_HasFeature(class.as_type_ptr(), ffi::Py_TPFLAGS_HEAPTYPE) != 0 }
-}
-
-/// The `__dict__` of an instance, read without its class's `__getattribute__`; `None` where there is none.
-pub fn attributes<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, pyo3::types::PyDict>> {
-    // SAFETY: the object is live and the thread attached; the result is a new reference, or null with an error set.
-    let dictionary = unsafe {
-        let dictionary = ffi::PyObject_GenericGetDict(object.as_ptr(), null_mut());
-        Bound::from_owned_ptr_or_err(object.py(), dictionary)
-    };
-    dictionary.ok()?.cast_into().ok()
-}
-
-/// Whether an attribute of a class is a `staticmethod` or a `classmethod`, which don't pass the instance on.
-pub fn passes_no_instance(attribute: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: the object is live, and so is its class; the two types are static.
-    unsafe {
-        let class = ffi::Py_TYPE(attribute.as_ptr());
-        ffi::PyType_IsSubtype(class, &raw mut ffi::PyStaticMethod_Type) != 0
-            || ffi::PyType_IsSubtype(class, &raw mut ffi::PyClassMethod_Type) != 0
-    }
-}
-
-/// Whether an attribute of a class is a `classmethod`.
-pub fn passes_class(attribute: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: the object is live, and so is its class; the type is static.
-    unsafe {
-        let class = ffi::Py_TYPE(attribute.as_ptr());
-        ffi::PyType_IsSubtype(class, &raw mut ffi::PyClassMethod_Type) != 0
     }
 }

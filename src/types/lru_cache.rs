@@ -24,8 +24,8 @@ use super::weigher::Weigher;
 use crate::core::{Cache, Removed, Slot, StoreError};
 use crate::interop::equality::{Verdict, compare, hash_of, is_atomic};
 use crate::interop::flight::{Flight, Landing};
-use crate::interop::guard::Guarded;
-use crate::interop::lookup::locate;
+use crate::interop::guard::{Guarded, Noted};
+use crate::interop::lookup::{locate, locate_read};
 use crate::interop::{gc, hot, logging, release, repr, trace};
 
 /// What a cache holds.
@@ -136,6 +136,18 @@ impl Drop for LruCache {
             state.on_remove.take(),
         );
         release::release(contents);
+    }
+}
+
+impl Noted for State {
+    #[inline]
+    fn used(&mut self, slot: Slot) {
+        self.entries.touch(slot);
+    }
+
+    #[inline]
+    fn counted(&mut self, uses: u64) {
+        self.counters.hits += uses;
     }
 }
 
@@ -284,13 +296,11 @@ impl hot::Mapping for LruCache {
     #[inline]
     fn plain_hit(&self, key: &Bound<'_, PyAny>, hash: u64) -> Option<Py<PyAny>> {
         let py = key.py();
-        self.state.try_with(py, |state| {
+        self.state.hit(py, |state| {
             let slot = state.entries.find_hash(hash)?;
-            if compare(&state.entries.get(slot)?.key, key) != Verdict::Same {
-                return None;
-            }
-            state.hit(py, slot)
-        })?
+            let entry = state.entries.get(slot)?;
+            (compare(&entry.key, key) == Verdict::Same).then(|| (slot, entry.value.clone_ref(py)))
+        })
     }
 
     #[inline]
@@ -319,7 +329,12 @@ impl LruCache {
         std::ptr::from_ref(self) as usize
     }
 
-    /// Looks at the entries, under the lock.
+    /// Looks at the entries, but not at their order, beside other threads.
+    pub fn look<R>(&self, py: Python<'_>, section: impl Fn(&Entries) -> R) -> R {
+        self.state.read(py, |state| section(&state.entries))
+    }
+
+    /// Looks at the entries and their order.
     pub fn read<R>(&self, py: Python<'_>, section: impl FnOnce(&Entries) -> R) -> R {
         self.state.with(py, |state| section(&state.entries))
     }
@@ -329,9 +344,8 @@ impl LruCache {
     /// # Errors
     /// What the key's `__hash__` or a comparison raises.
     pub fn peeked(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
-        Self::locate(slf, key, hash_of(key)?, |state, found| {
-            let slot = found?;
-            Some(state.entries.get(slot)?.value.clone_ref(slf.py()))
+        Self::locate_read(slf, key, |entries, found| {
+            Some(entries.get(found?)?.value.clone_ref(slf.py()))
         })
     }
 
@@ -340,7 +354,7 @@ impl LruCache {
     /// # Errors
     /// What the key's `__hash__` or a comparison raises.
     pub fn has(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        Self::locate(slf, key, hash_of(key)?, |_, found| found.is_some())
+        Self::locate_read(slf, key, |_, found| found.is_some())
     }
 
     /// All items in order, as they are now.
@@ -379,6 +393,20 @@ impl LruCache {
         section: impl FnOnce(&mut State, Option<Slot>) -> R,
     ) -> PyResult<R> {
         locate(&slf.get().state, key, hash, |state| &state.entries, section)
+    }
+
+    fn locate_read<R>(
+        slf: &Bound<'_, Self>,
+        key: &Bound<'_, PyAny>,
+        section: impl Fn(&Entries, Option<Slot>) -> R,
+    ) -> PyResult<R> {
+        locate_read(
+            &slf.get().state,
+            key,
+            hash_of(key)?,
+            |state: &State| &state.entries,
+            |state, found| section(&state.entries, found),
+        )
     }
 
     /// The value of a key, counted as a hit or, unless `quiet`, as a miss.
@@ -841,7 +869,7 @@ impl LruCache {
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        self.read(py, Cache::len)
+        self.look(py, Cache::len)
     }
 
     fn __contains__(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -1168,13 +1196,13 @@ impl LruCache {
     /// The bound, in entries or in the unit of `getsizeof`; `None` for no bound.
     #[getter]
     fn maxsize(&self, py: Python<'_>) -> Option<u64> {
-        self.read(py, Cache::bound)
+        self.look(py, Cache::bound)
     }
 
     /// The number of entries, or what they weigh together by `getsizeof`.
     #[getter]
     fn currsize(&self, py: Python<'_>) -> u64 {
-        self.read(py, Cache::weight)
+        self.look(py, Cache::weight)
     }
 
     /// Whether the cache was closed.
@@ -1408,7 +1436,8 @@ impl LruCache {
         Ok(fixed
             + slf.get().state.with(slf.py(), |state| {
                 state.entries.allocated_bytes() + state.flights.allocated_bytes()
-            }))
+            })
+            + slf.get().state.lock_bytes())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

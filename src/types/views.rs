@@ -35,7 +35,7 @@ impl View {
     }
 
     fn len(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.cache(py)?.get().read(py, crate::core::Cache::len))
+        Ok(self.cache(py)?.get().look(py, crate::core::Cache::len))
     }
 
     fn walk(&self, py: Python<'_>, backwards: bool) -> PyResult<CacheIterator> {

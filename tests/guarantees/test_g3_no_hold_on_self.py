@@ -96,6 +96,7 @@ USES: dict[str, Callable[[Any], object]] = {
     "itself": lambda one: one.itself(),
     "unbounded": lambda one: one.unbounded(),
     "attribute": lambda one: one.attribute,
+    "by name": lambda one: type(one).fresh(self=one),
     "partial": lambda one: functools.partial(one.fresh, 3)(),
 }
 
