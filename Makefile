@@ -10,10 +10,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench miri clean ready-to-test
+.PHONY: help demo test test-cachetools check bench miri clean ready-to-test
 
 help: ## say what there is (the default)
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 demo: $(VENV)/.built ## two leaks and their cures side by side, on real input
 	@$(PY) -m leaksafe.demo $(ARGS)
@@ -21,6 +21,9 @@ demo: $(VENV)/.built ## two leaks and their cures side by side, on real input
 test: ready-to-test $(VENV)/.group-lint ## all tests and checks, the free-threaded ones too where there is such a Python
 	@tools/check-rust rustfmt clippy
 	@$(PY) tools/run_checks.py
+
+test-cachetools: $(VENV)/.built ## cachetools' own tests, fetched, against leaksafe.compat.cachetools
+	@$(PY) tools/test-cachetools
 
 check: ready-to-test $(VENV)/.group-lint ## the checks that take little time
 	@tools/check-rust rustfmt clippy

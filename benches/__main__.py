@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benches import fresh, functions, mapping, threads
+from benches import fresh, functions, mapping, threads, weighing
 from benches.measure import Settings, pin
 from benches.peers import Peer, load
 from benches.table import Section, render, summary
@@ -20,6 +20,7 @@ SUITES: dict[str, Suite] = {
     **dict.fromkeys(mapping.OPERATIONS, mapping.section),
     **dict.fromkeys(functions.CALLS, functions.section),
     **dict.fromkeys(fresh.MEASURES, fresh.section),
+    **dict.fromkeys(weighing.MEASURES, weighing.section),
     **dict.fromkeys(threads.SCALING, threads.section),
 }
 

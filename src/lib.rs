@@ -14,13 +14,17 @@ mod python {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::types::deep_sizeof::deep_sizeof;
+    #[pymodule_export]
     use crate::types::iterator::CacheIterator;
     #[pymodule_export]
-    use crate::types::lru_cache::{LruCache, rebuild};
+    use crate::types::lru_cache::{LruCache, rebuild, take};
     #[pymodule_export]
     use crate::types::lru_function::{Elsewhere, LruFunction, LruMethod, Reaper, Results};
     #[pymodule_export]
     use crate::types::views::{ItemsView, KeysView, ValuesView};
+    #[pymodule_export]
+    use crate::types::weigher::entry_size;
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "a dunder")]
@@ -56,6 +60,7 @@ mod python {
         crate::interop::flight::prepare(py)?;
         crate::interop::call::prepare(py)?;
         crate::types::stats::prepare(py)?;
+        crate::types::weigher::prepare(module)?;
         crate::types::lru_function::prepare(py)?;
         crate::interop::hot::install::<LruCache>(py)?;
         let abc = py.import("collections.abc")?;

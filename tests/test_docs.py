@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -94,10 +95,18 @@ def test_the_package_says_what_it_is() -> None:
     run(leaksafe.__doc__, "leaksafe", None, NAMES)
 
 
+@pytest.mark.parametrize("name", ["cachetools", "cachetools.keys", "cachetools.func"])
+def test_examples_of_the_stand_ins(name: str) -> None:
+    module = importlib.import_module(f"leaksafe.compat.{name}")
+    assert module.__doc__
+    assert run(module.__doc__, name, None, vars(module))
+
+
 def test_signatures_can_be_inspected() -> None:
     assert list(inspect.signature(leaksafe.LRUCache).parameters) == [
         "maxsize",
         "getsizeof",
+        "max_bytes",
         "on_remove",
     ]
     signatures = {

@@ -1,7 +1,7 @@
 """Data structures that cannot leak."""
 
 from leaksafe import _logging as _logging
-from leaksafe._core import LRUCache, __version__
+from leaksafe._core import LRUCache, __version__, deep_sizeof
 from leaksafe._functions import LeakWarning, cache, lru_cache
 from leaksafe._stats import CacheStats, Removals
 
@@ -12,5 +12,6 @@ __all__ = [
     "Removals",
     "__version__",
     "cache",
+    "deep_sizeof",
     "lru_cache",
 ]

@@ -66,8 +66,11 @@ __all__ = [
     "_Results",
     "__version__",
     "_defer_refcount",
+    "_entry_size",
     "_panic_once",
     "_rebuild",
+    "_take",
+    "deep_sizeof",
     "set_log_level",
 ]
 
@@ -75,17 +78,30 @@ __version__: str
 TRACEMALLOC_DOMAIN: int
 
 def _defer_refcount(shared: object, /) -> None: ...
+def _entry_size(key: object, value: object, /) -> int: ...
 def _panic_once() -> None: ...
+def _take(cache: LRUCache[_K, _V], key: _K, hash_: int, /) -> _V | None: ...
+def deep_sizeof(obj: object, /) -> int: ...
 def set_log_level(level: int, /) -> None: ...
 def _rebuild(cls: type[_T], maxsize: SupportsIndex | None, /) -> _T: ...
 
 @disjoint_base
 class LRUCache(MutableMapping[_K, _V]):
+    @overload
     def __init__(
         self,
         maxsize: SupportsIndex | None,
         getsizeof: Callable[[_V], int] | Callable[[_K, _V], int] | None = None,
         *,
+        max_bytes: None = None,
+        on_remove: Callable[[_K, _V, _Cause], object] | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        *,
+        getsizeof: Callable[[_V], int] | Callable[[_K, _V], int] | None = None,
+        max_bytes: SupportsIndex | str,
         on_remove: Callable[[_K, _V, _Cause], object] | None = None,
     ) -> None: ...
     @property

@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple, PyType};
 use pyo3::{IntoPyObjectExt, PyTraverseError, PyVisit, intern};
 
-use super::arguments;
+use super::arguments::{self, Argument};
 use super::iterator::{CacheIterator, Part};
 use super::stats::{Cause, Counters};
 use super::views::{ItemsView, KeysView, ValuesView};
@@ -78,6 +78,9 @@ struct Change {
 ///
 /// Args:
 ///     maxsize: the bound, in entries, or in the unit of `getsizeof`; `None` for no bound; 0 keeps nothing.
+///     max_bytes: the bound in bytes, in place of `maxsize`: an int, or a str with a unit, B, kB, MB, GB, KiB, MiB or
+///         GiB, such as "64 MiB". Without a `getsizeof`, an entry then weighs what `deep_sizeof` counts from its key and
+///         value, once each and without this cache, and 51 bytes for its place here.
 ///     getsizeof: what an entry weighs, an `int` from 0: a callable that gets the value, or the key and the value
 ///         if it has two positional parameters that it requires.
 ///     on_remove: called with key, value and cause after an entry left: "size" (evicted), "replaced" (the value is
@@ -85,7 +88,8 @@ struct Change {
 ///         `sys.unraisablehook`.
 ///
 /// Raises:
-///     TypeError, ValueError, OverflowError: for a `maxsize` that is no int, negative, or above `sys.maxsize`.
+///     TypeError, ValueError, OverflowError: for a `maxsize` that is no int, negative, or above `sys.maxsize`, the same
+///         for `max_bytes`; TypeError where both are given, or none.
 ///
 /// It behaves as a `dict` does, and may be used from any thread, and from any code that it calls. `[]`, `get`,
 /// `setdefault`, `get_or_create` and setting a value make an entry the most recent; `in`, `peek` and iteration, which
@@ -432,7 +436,7 @@ impl LruCache {
         let weigher = this.state.with(py, |state| {
             state.weigher.as_ref().map(|weigher| weigher.clone_ref(py))
         });
-        weigher.map_or(Ok(1), |weigher| weigher.weigh(key, value))
+        weigher.map_or(Ok(1), |weigher| weigher.weigh(slf, key, value))
     }
 
     /// Stores an entry; where `keep` says so, a value that is there already is kept and given back.
@@ -832,7 +836,7 @@ impl LruCache {
 #[pymethods]
 impl LruCache {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize, getsizeof=None, *, on_remove=None)")]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=..., getsizeof=None, *, max_bytes=None, on_remove=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             state: Guarded::new(State {
@@ -849,17 +853,17 @@ impl LruCache {
         }
     }
 
-    #[pyo3(signature = (maxsize, getsizeof = None, *, on_remove = None))]
+    #[pyo3(signature = (maxsize = Argument::Absent, getsizeof = None, *, max_bytes = None, on_remove = None))]
+    #[allow(clippy::needless_pass_by_value, reason = "as PyO3 hands them over")]
     fn __init__(
         slf: &Bound<'_, Self>,
-        maxsize: &Bound<'_, PyAny>,
+        maxsize: Argument,
         getsizeof: Option<Bound<'_, PyAny>>,
+        max_bytes: Option<Bound<'_, PyAny>>,
         on_remove: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let maxsize = bound(maxsize)?;
-        let weigher = arguments::callable(getsizeof, "getsizeof")?
-            .map(|function| Weigher::new(slf.py(), function))
-            .transpose()?;
+        let (maxsize, in_bytes) = arguments::bound(slf.py(), &maxsize, max_bytes.as_ref())?;
+        let weigher = Weigher::of_cache(slf.py(), getsizeof, in_bytes)?;
         let on_remove = arguments::callable(on_remove, "on_remove")?;
         Self::configure(slf, maxsize, weigher, on_remove)
     }
@@ -1152,7 +1156,7 @@ impl LruCache {
         // Taken out in slices, so that no other thread waits for long and little is held at once.
         const SLICE: usize = 1024;
         let py = slf.py();
-        let maxsize = bound(maxsize)?;
+        let maxsize = arguments::maxsize(maxsize)?;
         let this = slf.get();
         this.state
             .with(py, |state| {
@@ -1465,26 +1469,21 @@ impl LruCache {
     }
 }
 
-/// An argument that may be left out where `None` means something.
-pub enum Argument {
-    Absent,
-    Given(Py<PyAny>),
-}
-
-impl<'a, 'py> FromPyObject<'a, 'py> for Argument {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Self::Given(object.to_owned().unbind()))
-    }
-}
-
-/// The argument `maxsize`.
-fn bound(maxsize: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
-    if maxsize.is_none() {
-        return Ok(None);
-    }
-    arguments::count(maxsize, "maxsize", "an int, or None for no bound").map(Some)
+/// Removes the entry whose key is this very object, without asking it anything, and returns its value, or `None`.
+#[pyfunction(name = "_take")]
+#[pyo3(signature = (cache, key, hash, /))]
+pub fn take(cache: &Bound<'_, LruCache>, key: &Bound<'_, PyAny>, hash: i64) -> Option<Py<PyAny>> {
+    let py = cache.py();
+    let (pair, on_remove) = cache.get().state.with(py, |state| {
+        let slot = state
+            .entries
+            .find(hash.cast_unsigned(), |stored| stored.is(key))?;
+        let pair = state.take_slot(slot, Cause::Explicit)?;
+        Some((pair, state.callback(py)))
+    })?;
+    let value = pair.1.clone_ref(py);
+    LruCache::dismiss(cache, [pair], on_remove, Cause::Explicit);
+    Some(value)
 }
 
 /// A `repr` as text; one that isn't valid Unicode is escaped.
@@ -1503,6 +1502,7 @@ pub fn rebuild<'py>(
     maxsize: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let made = cls.call_method1(intern!(cls.py(), "__new__"), (cls,))?;
-    LruCache::__init__(made.cast::<LruCache>()?, maxsize, None, None)?;
+    let maxsize = Argument::Given(maxsize.clone().unbind());
+    LruCache::__init__(made.cast::<LruCache>()?, maxsize, None, None, None)?;
     Ok(made)
 }

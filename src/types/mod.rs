@@ -1,6 +1,7 @@
 //! One file for each type that Python sees.
 
 pub mod arguments;
+pub mod deep_sizeof;
 pub mod iterator;
 pub mod lru_cache;
 pub mod lru_function;

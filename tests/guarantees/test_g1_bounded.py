@@ -20,7 +20,7 @@ Cache = LRUCache[Any, Any]
 
 def test_the_bound_must_be_stated() -> None:
     with pytest.raises(TypeError):
-        LRUCache()  # type: ignore[call-arg]
+        LRUCache()  # type: ignore[call-overload]
     assert LRUCache[int, int](maxsize=None).maxsize is None
 
 

@@ -93,6 +93,12 @@ def getsizeof_object(node: Node) -> object:
     return LRUCache(4, node)
 
 
+def in_bytes(node: Node) -> object:
+    cache: Cache = LRUCache(max_bytes="1 kB")
+    cache[1] = node, cache
+    return cache
+
+
 def on_remove(node: Node) -> object:
     return LRUCache(4, on_remove=lambda key, value, cause: node)
 
@@ -432,6 +438,7 @@ CYCLES: dict[str, Callable[[Node], object]] = {
         key_in_tuple,
         itself,
         getsizeof,
+        in_bytes,
         getsizeof_of_key,
         getsizeof_method,
         getsizeof_object,

@@ -24,7 +24,9 @@ from itertools import repeat
 from typing import Any
 
 from isolated import FREE_THREADED, each, isolated, resident
-from leaksafe import LRUCache
+from leaksafe import LRUCache, deep_sizeof
+from leaksafe.compat import cachetools
+from leaksafe.compat.cachetools import func
 
 Cache = LRUCache[Any, Any]
 Round = Callable[[], object]
@@ -75,6 +77,9 @@ class Raising:
     def __repr__(self) -> str:
         raise Failure
 
+    def __sizeof__(self) -> int:
+        raise Failure
+
 
 def fails(*args: object) -> Any:
     raise Failure
@@ -109,7 +114,7 @@ if not FREE_THREADED:
 
 
 def filled(size: int | None = 8, *args: Any, kind: type[Cache] = LRUCache, **more: Any) -> Cache:
-    cache = kind(size, *args, **more)
+    cache = kind(**more) if "max_bytes" in more else kind(size, *args, **more)
     for key in KEYS:
         cache[key] = VALUE
     return cache
@@ -555,9 +560,9 @@ def make_and_collect() -> Round:
 def make_error() -> Round:
     return alternating(
         quietly(lambda: LRUCache(-1, weigh), ValueError),
-        quietly(lambda: LRUCache(1.5, weigh), TypeError),  # type: ignore[arg-type]
-        quietly(lambda: LRUCache(1, 5), TypeError),  # type: ignore[arg-type]
-        quietly(lambda: LRUCache(1, weigh, on_remove=5), TypeError),  # type: ignore[arg-type]
+        quietly(lambda: LRUCache(1.5, weigh), TypeError),  # type: ignore[call-overload]
+        quietly(lambda: LRUCache(1, 5), TypeError),  # type: ignore[call-overload]
+        quietly(lambda: LRUCache(1, weigh, on_remove=5), TypeError),  # type: ignore[call-overload]
     )
 
 
@@ -636,6 +641,82 @@ def weigher_nonsense() -> Round:
 def too_heavy() -> Round:
     cache: Cache = LRUCache(4, lambda value: 5)
     return quietly(lambda: cache.__setitem__(HIT, VALUE), ValueError)
+
+
+def in_bytes() -> Round:
+    cache: Cache = LRUCache(max_bytes="1 kB")
+
+    def run() -> None:
+        cache[HIT] = VALUE
+        cache["new"] = [VALUE, cache, KEYS]
+        cache["another"] = bytes(600)
+
+    return run
+
+
+def deep_sizes() -> Round:
+    cache = filled()
+    held = [cache, {"keys": KEYS, **dict.fromkeys(KEYS, OTHER)}, {VALUE[0], 3.5}, Sub(3)]
+    return lambda: deep_sizeof(held)
+
+
+def deep_size_error() -> Round:
+    cache = filled(max_bytes=10_000)
+    held = [KEYS, cache, Raising("size")]
+    return alternating(
+        quietly(lambda: deep_sizeof(held), Failure),
+        quietly(lambda: cache.__setitem__(HIT, held), Failure),
+        quietly(lambda: LRUCache(max_bytes="much"), ValueError),
+    )
+
+
+def stand_ins() -> Round:
+    caches: list[Any] = [
+        kind(3, **more)
+        for kind, more in (
+            (cachetools.FIFOCache, {}),
+            (cachetools.LRUCache, {"getsizeof": weigh}),
+            (cachetools.LFUCache, {}),
+            (cachetools.RRCache, {}),
+            (cachetools.TTLCache, {"ttl": 0.001}),
+            (cachetools.TLRUCache, {"ttu": later}),
+        )
+    ]
+
+    def run() -> None:
+        for cache in caches:
+            for key in KEYS[1:6]:
+                cache[key] = VALUE
+            cache.get(HIT)
+            cache.pop(ABSENT, None)
+            cache.pop(KEYS[5], None)
+
+    return run
+
+
+def later(key: object, value: object, now: float) -> float:
+    return now + 0.001
+
+
+def stand_in_decorators() -> Round:
+    remember = func.lru_cache(2)(make_one)
+
+    class Owner:
+        @cachetools.cachedmethod(lambda self: self.cache)
+        def method(self, number: Any) -> Any:
+            return VALUE
+
+    def run() -> None:
+        remember(HIT), remember(3), remember(4)
+        owner: Any = Owner()
+        owner.cache = cachetools.LRUCache(2)
+        owner.method(HIT)
+
+    return run
+
+
+def make_one(key: object) -> object:
+    return VALUE
 
 
 def kept_nothing() -> Round:
@@ -803,6 +884,9 @@ SLOW = (
     weigher_of_both,
     weigher_error,
     weigher_nonsense,
+    in_bytes,
+    deep_sizes,
+    deep_size_error,
     too_heavy,
     hash_error,
     eq_error,
@@ -822,6 +906,8 @@ RARE = {
     make_and_drop: 20_000,
     make_and_collect: 20_000,
     make_error: 20_000,
+    stand_ins: 10_000,
+    stand_in_decorators: 20_000,
     restarts: 2_000,
     # of 10 000 entries each
     big_and_small: 100,

@@ -13,7 +13,7 @@ from collections.abc import (
 )
 from typing import Any, Generic, TypeVar, assert_type
 
-from leaksafe import CacheStats, LRUCache, Removals, __version__
+from leaksafe import CacheStats, LRUCache, Removals, __version__, deep_sizeof
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -53,6 +53,10 @@ assert_type(LRUCache(3, on_remove=removed), LRUCache[str, bytes])
 assert_type(LRUCache(3, weigh, on_remove=removed), LRUCache[str, bytes])
 assert_type(LRUCache[str, bytes](3, on_remove=removed_and_counted), LRUCache[str, bytes])
 assert_type(LRUCache[str, bytes](3, None, on_remove=None), LRUCache[str, bytes])
+in_bytes: LRUCache[str, bytes] = LRUCache(max_bytes="64 MiB")
+assert_type(LRUCache[str, bytes](max_bytes=1_000), LRUCache[str, bytes])
+assert_type(LRUCache(getsizeof=weigh_both, max_bytes="1 kB"), LRUCache[str, bytes])
+assert_type(deep_sizeof(in_bytes), int)
 
 
 class Index:
@@ -221,12 +225,15 @@ def subclasses(named: Named[str, bytes]) -> None:
 
 
 def errors(cache: LRUCache[str, bytes]) -> None:
-    LRUCache()  # type: ignore[call-arg]
-    LRUCache[str, bytes]("3")  # type: ignore[arg-type]
-    LRUCache[str, bytes](1.5)  # type: ignore[arg-type]
-    LRUCache[str, bytes](3, 4)  # type: ignore[arg-type]
-    LRUCache[str, bytes](3, None, removed)  # type: ignore[call-arg]
+    LRUCache()  # type: ignore[call-overload]
+    LRUCache[str, bytes]("3")  # type: ignore[call-overload]
+    LRUCache[str, bytes](1.5)  # type: ignore[call-overload]
+    LRUCache[str, bytes](3, 4)  # type: ignore[call-overload]
+    LRUCache[str, bytes](3, None, removed)  # type: ignore[call-overload]
     LRUCache[str, bytes](3, on_remove=lambda key: None)  # type: ignore[misc, arg-type]
+    LRUCache[str, bytes](3, max_bytes=3)  # type: ignore[call-overload]
+    LRUCache[str, bytes](max_bytes=1.5)  # type: ignore[call-overload]
+    LRUCache[str, bytes](max_bytes="1 MiB", getsizeof=4)  # type: ignore[call-overload]
     cache[1]  # type: ignore[index]
     cache[1] = b""  # type: ignore[index]
     cache["a"] = 1  # type: ignore[assignment]

@@ -1,0 +1,1 @@
+"""Stand-ins for other libraries, under their names."""
