@@ -29,7 +29,9 @@ pub fn release<T: 'static>(contents: T) {
     drop(contents);
     if level == 0 {
         while let Some(next) = WAITING.with_borrow_mut(Vec::pop) {
-            drop(next);
+            // SAFETY: whoever lets go of Python objects is attached. PyO3 may not know of it here, and would only queue
+            // what is dropped.
+            unsafe { Python::attach_unchecked(|_| drop(next)) };
         }
     }
     LEVEL.set(level);

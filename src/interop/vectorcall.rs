@@ -142,7 +142,10 @@ unsafe fn before<T: Remembering>(
             "as a test asked"
         );
         match slf.get().look(call) {
-            Ok(Found::Unsure(hash)) => Python::attach(|_| T::look_closely(slf, call, hash)),
+            // SAFETY: attached, as above.
+            Ok(Found::Unsure(hash)) => unsafe {
+                Python::attach_unchecked(|_| T::look_closely(slf, call, hash))
+            },
             other => other,
         }
     }));
@@ -183,7 +186,8 @@ unsafe fn after<T: Remembering>(
             if slf.get().keep(call, hash, &result) {
                 return Ok(());
             }
-            Python::attach(|_| T::keep_closely(slf, call, hash, &result))
+            // `attach` itself would refuse while the interpreter ends.
+            Python::attach_unchecked(|_| T::keep_closely(slf, call, hash, &result))
         }));
         match kept {
             Ok(Ok(())) => result.into_ptr(),

@@ -18,7 +18,7 @@ from test_fork import in_child
 from test_threads import crowd
 
 from isolated import FREE_THREADED, each, full_collection, isolated, raises, resident, run_source
-from leaksafe import cache, lru_cache
+from leaksafe import LRUCache, cache, lru_cache
 
 # As their users write them: over whatever there is, with whatever arguments.
 OURS: Any = lru_cache
@@ -1263,6 +1263,22 @@ def test_a_long_chain_is_dropped(how: str) -> None:
     thread = threading.Thread(target=box.clear)
     thread.start()
     thread.join()
+    assert Value.living() == 0
+
+
+@isolated()
+def test_what_is_deep_inside_a_function_goes_with_it_at_once() -> None:
+    """Nothing else of ours is called afterwards, which could let go of it late."""
+    gc.disable()
+    inner: Any = Value()
+    for _ in range(200):
+        outer = LRUCache[str, Any](1)
+        outer["inner"] = inner
+        inner = outer
+    function = OURS(1)(functools.partial(print, inner))
+    del inner, outer
+    assert Value.living() == 1
+    del function
     assert Value.living() == 0
 
 
