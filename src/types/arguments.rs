@@ -46,6 +46,31 @@ pub fn count(value: &Bound<'_, PyAny>, what: &str, allowed: &str) -> PyResult<u6
         })
 }
 
+/// An argument that may be left out where `None` means something.
+pub enum Argument {
+    Absent,
+    Given(Py<PyAny>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Argument {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self::Given(object.to_owned().unbind()))
+    }
+}
+
+/// The argument `maxsize`.
+///
+/// # Errors
+/// As [`count`].
+pub fn maxsize(value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    count(value, "maxsize", "an int, or None for no bound").map(Some)
+}
+
 /// A callable, or `None` for none.
 ///
 /// # Errors
