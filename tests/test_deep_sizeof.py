@@ -390,6 +390,7 @@ def test_other_threads_may_change_what_is_measured() -> None:
 
     root: dict[Any, Any] = {number: Node() for number in range(200)}
     names: set[str] = set()
+    cache: LRUCache[Any, Any] = LRUCache(100)
     stop = threading.Event()
 
     def change(seed: int) -> None:
@@ -405,6 +406,7 @@ def test_other_threads_may_change_what_is_measured() -> None:
                 node.items.append([key, str(key) + "!"])
                 setattr(node, f"attribute{key % 50}", {key: "~" * key})
                 names.add(f"name {key}")
+                cache[f"key {key}"] = [node]
                 if len(node.items) > 50:
                     node.items = []
                     names.discard(f"name {key}")
@@ -413,7 +415,7 @@ def test_other_threads_may_change_what_is_measured() -> None:
     for thread in threads:
         thread.start()
     for _ in range(300):
-        assert deep_sizeof([root, names]) > 0
+        assert deep_sizeof([root, names, cache]) > 0
     stop.set()
     for thread in threads:
         thread.join()

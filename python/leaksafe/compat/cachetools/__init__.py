@@ -94,6 +94,9 @@ class Cache(MutableMapping[_K, _V]):
     def _living(self) -> list[Any]:
         return list(self.__store.entries.values())
 
+    def _find(self, key: Any) -> Any:
+        return self.__read(key)
+
     def __getitem__(self, key: _K) -> _V:
         entry = self.__read(key)
         if entry is None:
@@ -251,24 +254,32 @@ class RRCache(Cache[_K, _V]):
         return self.__choice
 
 
+class _Frozen(threading.local):
+    """The times at which a timer stands still for this thread, the last one first to go."""
+
+    def __init__(self) -> None:
+        self.times: list[Any] = []
+
+
 class _Timer:
     """A timer that stands still, for the thread that asks, in a `with` block."""
 
     def __init__(self, timer: Callable[[], Any]) -> None:
         self.__timer = timer
-        self.__frozen = threading.local()
+        self.__frozen = _Frozen()
 
     def __call__(self) -> Any:
-        times = self.__frozen.__dict__.get("times")
+        times = self.__frozen.times
         return times[-1] if times else self.__timer()
 
     def __enter__(self) -> Any:
-        time = self()
-        self.__frozen.__dict__.setdefault("times", []).append(time)
+        times = self.__frozen.times
+        time = times[-1] if times else self.__timer()
+        times.append(time)
         return time
 
     def __exit__(self, *exception: object) -> None:
-        times = self.__frozen.__dict__.get("times")
+        times = self.__frozen.times
         if times:  # a generator may be closed by another thread
             times.pop()
 
@@ -305,9 +316,11 @@ class _TimedCache(Cache[_K, _V]):
         return sorted(living, key=lambda entry: entry.rank)
 
     def __getitem__(self, key: _K) -> _V:
-        if key in self._store.entries and key not in self:
+        entry = self._find(key)
+        if entry is None or not self.__timer() < entry.rank[0]:
             return self.__missing__(key)
-        return super().__getitem__(key)
+        value: _V = entry.value
+        return value
 
     def __contains__(self, key: object) -> bool:
         entry = self._store.entries.peek(key)

@@ -39,6 +39,8 @@ class Store:
 
     touch_when_read = False
     touch_when_written = False
+    ordered = False
+    """Whether there is an order beside that of the table."""
 
     def __init__(self, maxsize: Any) -> None:
         self.maxsize = maxsize
@@ -62,25 +64,27 @@ class Store:
                     if self.touch_when_written:
                         self.entries.get(key)
                     return
-            elif self._charge(size):
-                if self._insert(Entry(key, value, size, rank)):
-                    break
+                if entry.live:
+                    evict()
                 continue
-            evict()
+            while not self._charge(size):
+                evict()
+            if self._insert(Entry(key, value, size, rank)):
+                break
         # What was charged meanwhile, by other threads or by code that this one ran.
         while self.total > self.maxsize and len(self.entries) > 1:
             evict()
 
     def _replace(self, entry: Entry, value: Any, size: Any, rank: Any) -> bool:
+        """Whether an entry has the new value: not where that doesn't fit, or the entry has left."""
         old = entry.value  # goes when the lock is free
         with self.lock:
             added = size - entry.size
-            if self.total + added > self.maxsize and entry.live:
+            if not entry.live or self.total + added > self.maxsize:
                 return False
-            if entry.live:
-                self.total += added
-                entry.value, entry.size = value, size
-                self.written(entry, rank)
+            self.total += added
+            entry.value, entry.size = value, size
+            self.written(entry, rank)
         del old
         return True
 
@@ -100,12 +104,11 @@ class Store:
             if not inserted:
                 with self.lock:
                     self.total -= entry.size
-        if not inserted:
-            return False
-        with self.lock:
-            if entry.live:
-                self.added(entry)
-        return True
+        if inserted and self.ordered:
+            with self.lock:
+                if entry.live:
+                    self.added(entry)
+        return inserted
 
     def discharge(self, entry: Entry) -> None:
         """Note that an entry was taken out of the table."""
@@ -184,6 +187,8 @@ class RecencyStore(Store):
 class RandomStore(Store):
     """The one that a function chooses goes first. `rank` is the place in a list."""
 
+    ordered = True
+
     def __init__(self, maxsize: Any, choice: Callable[[Sequence[Any]], Any]) -> None:
         super().__init__(maxsize)
         self.choice = choice
@@ -245,6 +250,8 @@ class RankedStore(Store):
     rank may rise by a plain assignment: when the old one comes up in the heap, the entry is put
     back with its rank of then. One that may fall is put into the heap a second time.
     """
+
+    ordered = True
 
     def __init__(self, maxsize: Any) -> None:
         super().__init__(maxsize)

@@ -1,0 +1,213 @@
+//! What a cache holds under its lock, and the changes that need no Python code.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use super::LruCache;
+use crate::core::{Cache, Removed, Slot, StoreError};
+use crate::interop::equality::{Verdict, compare, is_atomic};
+use crate::interop::flight::Flight;
+use crate::interop::gc;
+use crate::interop::guard::Noted;
+use crate::types::stats::{Cause, Counters};
+use crate::types::weigher::Weigher;
+
+/// What a cache holds.
+pub type Entries = Cache<Py<PyAny>, Py<PyAny>>;
+pub type Pair = (Py<PyAny>, Py<PyAny>);
+/// `getsizeof` and `on_remove`.
+pub type Callables = (Option<Py<PyAny>>, Option<Py<PyAny>>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// `__new__` ran and `__init__` did not.
+    Made,
+    Open,
+    Closed,
+}
+
+pub struct State {
+    pub entries: Entries,
+    pub flights: Cache<Py<PyAny>, Arc<Flight>>,
+    pub weigher: Option<Weigher>,
+    pub on_remove: Option<Py<PyAny>>,
+    pub counters: Counters,
+    pub phase: Phase,
+    pub tracked: bool,
+    pub allocated: usize,
+}
+
+/// Why nothing was stored.
+#[derive(Clone, Copy)]
+pub enum Refusal {
+    Phase(Phase),
+    TooHeavy { weight: u64, maxsize: u64 },
+    Store(StoreError),
+}
+
+/// What an operation took out, on its way out of the lock.
+#[derive(Default)]
+pub struct Change {
+    /// The key and value that were not stored, or the key and the old value of an entry that was `replaced`.
+    pub leftover: Option<Pair>,
+    pub replaced: bool,
+    pub evicted: Removed<Pair>,
+    /// The callback, where there is something to tell it.
+    pub on_remove: Option<Py<PyAny>>,
+    /// The bytes that the table now has, where that changed.
+    pub allocated: Option<usize>,
+}
+
+impl Noted for State {
+    #[inline]
+    fn used(&mut self, slot: Slot) {
+        self.entries.touch(slot);
+    }
+
+    #[inline]
+    fn counted(&mut self, uses: u64) {
+        self.counters.hits += uses;
+    }
+}
+
+impl State {
+    pub fn refuse_unless_open(&self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Open => Ok(()),
+            phase => Err(Refusal::Phase(phase)),
+        }
+    }
+
+    /// From now on the cache may be part of a cycle.
+    pub fn track(&mut self, cache: &Bound<'_, LruCache>) {
+        if !self.tracked {
+            gc::track(cache);
+            self.tracked = true;
+        }
+    }
+
+    pub fn callback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.on_remove
+            .as_ref()
+            .map(|callback| callback.clone_ref(py))
+    }
+
+    /// Puts an entry where that takes no Python code, no memory and no callback, and returns what is to be released;
+    /// else `None`, and nothing has happened.
+    #[inline]
+    pub fn put_plain<'py>(
+        &mut self,
+        key: &Bound<'py, PyAny>,
+        hash: u64,
+        value: &Bound<'py, PyAny>,
+    ) -> Option<[Bound<'py, PyAny>; 2]> {
+        let py = key.py();
+        if self.phase != Phase::Open || self.weigher.is_some() || self.on_remove.is_some() {
+            return None;
+        }
+        if !self.tracked && !is_atomic(value) {
+            return None;
+        }
+        if let Some(slot) = self.entries.find_hash(hash) {
+            if compare(&self.entries.get(slot)?.key, key) != Verdict::Same {
+                return None;
+            }
+            let old = self.entries.set_value(slot, value.clone().unbind())?;
+            self.counters.replaced += 1;
+            return Some([key.clone(), old.into_bound(py)]);
+        }
+        let victim = self.entries.exchangeable()?;
+        let (new_key, new_value) = (key.clone().unbind(), value.clone().unbind());
+        let (old_key, old_value) = self.entries.exchange(victim, hash, new_key, new_value)?;
+        self.counters.insertions += 1;
+        self.counters.size += 1;
+        Some([old_key.into_bound(py), old_value.into_bound(py)])
+    }
+
+    /// Puts an entry in its slot, or in a new one. What doesn't stay goes into `change`.
+    #[inline]
+    pub fn put(
+        &mut self,
+        py: Python<'_>,
+        hash: u64,
+        (key, value): Pair,
+        weight: u64,
+        found: Option<Slot>,
+        change: &mut Change,
+    ) -> Result<(), Refusal> {
+        if let Err(refusal) = self.refuse_unless_open() {
+            change.leftover = Some((key, value));
+            return Err(refusal);
+        }
+        let len = self.entries.len();
+        let stored = match found {
+            Some(slot) => {
+                match self
+                    .entries
+                    .replace(slot, value, weight, &mut change.evicted)
+                {
+                    Ok(old) => {
+                        self.counters.replaced += 1;
+                        change.replaced = true;
+                        change.leftover = old.map(|old| (key, old));
+                        Ok(())
+                    }
+                    Err((error, value)) => Err((error, key, value)),
+                }
+            }
+            None => self
+                .entries
+                .insert(hash, key, value, weight, &mut change.evicted)
+                .map(|()| self.counters.insertions += 1),
+        };
+        self.counters.size += change.evicted.len() as u64;
+        if change.replaced || !change.evicted.is_empty() {
+            change.on_remove = self.callback(py);
+        }
+        if self.entries.len() != len {
+            change.allocated = self.reallocated();
+        }
+        stored.map_err(|(error, key, value)| {
+            change.leftover = Some((key, value));
+            match error {
+                StoreError::TooHeavy => Refusal::TooHeavy {
+                    weight,
+                    maxsize: self.entries.bound().unwrap_or(u64::MAX),
+                },
+                other => Refusal::Store(other),
+            }
+        })
+    }
+
+    /// Notes what the table weighs, and tells where that is new.
+    pub fn reallocated(&mut self) -> Option<usize> {
+        let allocated = self.entries.allocated_bytes();
+        (allocated != self.allocated).then(|| {
+            self.allocated = allocated;
+            allocated
+        })
+    }
+
+    pub fn take_slot(&mut self, slot: Slot, cause: Cause) -> Option<Pair> {
+        let pair = self.entries.remove(slot)?;
+        self.counters.removed(cause, 1);
+        Some(pair)
+    }
+
+    /// The value in a slot, which becomes the most recent.
+    #[inline]
+    pub fn used(&mut self, py: Python<'_>, slot: Slot) -> Option<Py<PyAny>> {
+        let value = self.entries.get(slot)?.value.clone_ref(py);
+        self.entries.touch(slot);
+        Some(value)
+    }
+
+    /// The same, counted.
+    #[inline]
+    pub fn hit(&mut self, py: Python<'_>, slot: Slot) -> Option<Py<PyAny>> {
+        let value = self.used(py, slot)?;
+        self.counters.hits += 1;
+        Some(value)
+    }
+}
