@@ -51,7 +51,7 @@ pub struct Cache<K, V, O = Recency> {
 /// are all zero. So both halves of a full product count (the folded multiplication of wyhash and foldhash), and what that
 /// leaves at the top is folded down once more: without, some strides still fill half of the positions only.
 #[inline]
-fn spread(hash: u64) -> u64 {
+pub(super) fn spread(hash: u64) -> u64 {
     let product = u128::from(hash) * 0x9E37_79B9_7F4A_7C15;
     #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
     let folded = product as u64 ^ (product >> 64) as u64;

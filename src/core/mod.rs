@@ -8,6 +8,7 @@
 
 mod cache;
 mod order;
+mod ordered;
 mod removed;
 mod slots;
 #[cfg(test)]
@@ -15,5 +16,6 @@ mod tests;
 
 pub use cache::{Cache, Drain, Entry, StoreError};
 pub use order::{Order, Recency};
+pub use ordered::{Ordered, Placed};
 pub use removed::Removed;
 pub use slots::{Slot, Slots};

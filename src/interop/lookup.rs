@@ -5,7 +5,27 @@ use pyo3::prelude::*;
 
 use super::equality::{self, Verdict};
 use super::guard::Guarded;
-use crate::core::{Cache, Slot};
+use crate::core::{Cache, Order, Slot};
+
+/// Where it is looked for: entries found by their hash and by what a key is compared with.
+pub trait Keyed {
+    /// The slot of the entry that has this hash and whose key `same` says yes to.
+    fn find_key(&self, hash: u64, same: impl FnMut(&Py<PyAny>) -> bool) -> Option<Slot>;
+
+    /// The keys that have this hash.
+    fn keys_with(&self, hash: u64) -> impl Iterator<Item = &Py<PyAny>>;
+}
+
+impl<V, O: Order> Keyed for Cache<Py<PyAny>, V, O> {
+    #[inline]
+    fn find_key(&self, hash: u64, same: impl FnMut(&Py<PyAny>) -> bool) -> Option<Slot> {
+        self.find(hash, same)
+    }
+
+    fn keys_with(&self, hash: u64) -> impl Iterator<Item = &Py<PyAny>> {
+        self.candidates(hash)
+    }
+}
 
 /// What is looked for.
 pub trait Probe<'py> {
@@ -80,16 +100,16 @@ impl Asked {
 /// # Errors
 /// What `__eq__` raises; `RuntimeError` when the candidates change at every comparison. `section` has not run then.
 #[inline]
-pub fn locate<'py, S, V, R>(
+pub fn locate<'py, S, T: Keyed, R>(
     guarded: &Guarded<S>,
     key: &impl Probe<'py>,
     hash: u64,
-    table: impl Fn(&S) -> &Cache<Py<PyAny>, V>,
+    table: impl Fn(&S) -> &T,
     section: impl FnOnce(&mut S, Option<Slot>) -> R,
 ) -> PyResult<R> {
     let attempt = guarded.with(key.py(), |data| {
         let mut unsure = false;
-        let found = table(data).find(hash, |candidate| {
+        let found = table(data).find_key(hash, |candidate| {
             let verdict = key.compare(candidate);
             unsure |= verdict == Verdict::Unsure;
             verdict == Verdict::Same
@@ -107,11 +127,11 @@ pub fn locate<'py, S, V, R>(
 }
 
 #[cold]
-fn locate_with_python<'py, S, V, R>(
+fn locate_with_python<'py, S, T: Keyed, R>(
     guarded: &Guarded<S>,
     key: &impl Probe<'py>,
     hash: u64,
-    table: impl Fn(&S) -> &Cache<Py<PyAny>, V>,
+    table: impl Fn(&S) -> &T,
     section: impl FnOnce(&mut S, Option<Slot>) -> R,
 ) -> PyResult<R> {
     let py = key.py();
@@ -121,7 +141,7 @@ fn locate_with_python<'py, S, V, R>(
         let mut unknown = Vec::new();
         let result = guarded.with(py, |data| {
             let mut unsure = false;
-            let found = table(data).find(hash, |candidate| {
+            let found = table(data).find_key(hash, |candidate| {
                 let verdict = asked
                     .verdict(candidate)
                     .unwrap_or_else(|| key.compare(candidate));
@@ -131,7 +151,7 @@ fn locate_with_python<'py, S, V, R>(
             if found.is_none() && unsure {
                 unknown.extend(
                     table(data)
-                        .candidates(hash)
+                        .keys_with(hash)
                         .filter(|candidate| {
                             asked.verdict(candidate).is_none()
                                 && key.compare(candidate) == Verdict::Unsure

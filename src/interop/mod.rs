@@ -9,6 +9,7 @@ pub mod hot;
 pub mod interpreter;
 pub mod logging;
 pub mod lookup;
+pub mod reference;
 pub mod release;
 pub mod repr;
 pub mod trace;

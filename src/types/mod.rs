@@ -1,9 +1,14 @@
 //! One file for each type that Python sees.
 
 pub mod arguments;
+pub mod flights;
 pub mod iterator;
 pub mod lru_cache;
 pub mod lru_function;
 pub mod stats;
 pub mod views;
+pub mod weak_keys;
+pub mod weak_members;
+pub mod weak_table;
+pub mod weak_values;
 pub mod weigher;
