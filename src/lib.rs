@@ -22,6 +22,10 @@ mod python {
     #[pymodule_export]
     use crate::types::views::{ItemsView, KeysView, ValuesView};
     #[pymodule_export]
+    use crate::types::weak_attribute::WeakAttribute;
+    #[pymodule_export]
+    use crate::types::weak_cache::WeakCache;
+    #[pymodule_export]
     use crate::types::weak_keys::WeakKeys;
     #[pymodule_export]
     use crate::types::weak_members::WeakMembers;
@@ -61,6 +65,7 @@ mod python {
         crate::interop::hot::install::<LruCache>(py)?;
         crate::interop::hot::install::<WeakValues>(py)?;
         crate::interop::hot::install::<WeakKeys>(py)?;
+        crate::interop::hot::install::<WeakCache>(py)?;
         WeakValues::prepare(py)?;
         let abc = py.import("collections.abc")?;
         for (name, class) in [

@@ -1,22 +1,29 @@
 """Data structures that cannot leak."""
 
 from leaksafe import _logging as _logging
-from leaksafe._core import LRUCache, __version__
+from leaksafe._core import LRUCache, __version__, weakattr
 from leaksafe._functions import LeakWarning, cache, lru_cache
+from leaksafe._owned import per_instance, weak_callback
 from leaksafe._stats import CacheStats, Removals
+from leaksafe._weak_cache import WeakCache
 from leaksafe._weak_mappings import WeakIdDictionary, WeakKeyDictionary, WeakValueDictionary
-from leaksafe._weak_members import WeakSet
+from leaksafe._weak_members import WeakList, WeakSet
 
 __all__ = [
     "CacheStats",
     "LRUCache",
     "LeakWarning",
     "Removals",
+    "WeakCache",
     "WeakIdDictionary",
     "WeakKeyDictionary",
+    "WeakList",
     "WeakSet",
     "WeakValueDictionary",
     "__version__",
     "cache",
     "lru_cache",
+    "per_instance",
+    "weak_callback",
+    "weakattr",
 ]

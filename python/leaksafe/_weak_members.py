@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableSet
+from collections.abc import Iterable, Iterator, MutableSet
 from itertools import chain
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, SupportsIndex, TypeVar, cast, overload
 
 from leaksafe._core import _WeakMembers  # pyright: ignore[reportPrivateUsage]
 
@@ -48,6 +48,19 @@ class WeakSet(_WeakMembers[_T]):
 
     def __reduce__(self) -> tuple[object, ...]:
         return self.__class__, (list(self),), self.__getstate__()
+
+    def add(self, item: _T) -> None:
+        """Add a member, unless an equal one is there. O(1).
+
+        >>> from leaksafe import WeakSet
+        >>> class Window: ...
+        >>> one, two, three = Window(), Window(), Window()
+        >>> opened = WeakSet()
+        >>> opened.add(one)
+        >>> one in opened
+        True
+        """
+        self._add(item)
 
     def copy(self) -> Self:
         """Return an independent set of the same members. O(n).
@@ -116,7 +129,7 @@ class WeakSet(_WeakMembers[_T]):
         2
         """
         for item in other:
-            self.add(item)
+            self._add(item)
 
     def __ior__(self, other: Iterable[_T]) -> Self:  # type: ignore[misc]  # it takes more
         self.update(other)
@@ -267,7 +280,7 @@ class WeakSet(_WeakMembers[_T]):
         else:
             for item in set(other):
                 if not self._remove(item):
-                    self.add(item)
+                    self._add(item)
         return self
 
     def union(self, other: Iterable[_T]) -> Self:
@@ -296,6 +309,185 @@ class WeakSet(_WeakMembers[_T]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self)!r})"
+
+
+class WeakList(_WeakMembers[_T]):
+    """A list of weak references that reads as a list of the objects: the dead vanish from it.
+
+    Made for listeners: what is in it is not kept alive, and what has died is not called. A bound
+    method is in it as long as its instance lives. An object may be in it more than once; items are
+    compared by `==`, as in a list, and need not be hashable.
+
+    Args:
+        items: an iterable of what is to be in it.
+
+    Raises:
+        TypeError: for what can't be weakly referenced (an `int`, a `str`, a tuple).
+
+    Setting `on_collect` to a callable has it called, without arguments, after each death. `len`,
+    appending, and the removal of the dead are O(1), the rest is O(n). An item costs about 120
+    bytes, 80 of which are CPython's weak reference.
+
+    >>> from leaksafe import WeakList
+    >>> class Window:
+    ...     def changed(self, what):
+    ...         print("draw", what)
+    >>> window = Window()
+    >>> listeners = WeakList([window.changed])
+    >>> for listener in listeners:
+    ...     listener("title")
+    draw title
+    >>> del window, listener
+    >>> len(listeners)
+    0
+    """
+
+    __module__ = "leaksafe"
+
+    def __init__(self, items: Iterable[_T] = ()) -> None:
+        self.clear()
+        self.extend(items)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> _T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[_T]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> _T | list[_T]:
+        # Of the living, so that an index never meets a gap.
+        return list(self)[index]
+
+    def __delitem__(self, index: SupportsIndex | slice) -> None:
+        living = self._places()
+        for place, item in living[index] if isinstance(index, slice) else [living[index]]:
+            self._remove_at(place, item)
+
+    def __contains__(self, item: object) -> bool:
+        return any(item is own or item == own for own in self)
+
+    def __reversed__(self) -> Iterator[_T]:
+        return reversed(list(self))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WeakList):
+            return NotImplemented
+        return list(self) == list(cast("WeakList[Any]", other))  # type: ignore[redundant-cast]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __iadd__(self, items: Iterable[_T]) -> Self:
+        self.extend(items)
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.__class__, (list(self),), self.__getstate__()
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self)!r})"
+
+    def append(self, item: _T) -> None:
+        """Add an item at the end. O(1).
+
+        >>> from leaksafe import WeakList
+        >>> class Window: ...
+        >>> one, two = Window(), Window()
+        >>> windows = WeakList()
+        >>> windows.append(one)
+        >>> windows[0] is one
+        True
+        """
+        self._append(item)
+
+    def extend(self, items: Iterable[_T]) -> None:
+        """Add what an iterable gives at the end. O(n).
+
+        >>> from leaksafe import WeakList
+        >>> class Window: ...
+        >>> one, two = Window(), Window()
+        >>> windows = WeakList()
+        >>> windows.extend([one, two])
+        >>> len(windows)
+        2
+        """
+        for item in items:
+            self._append(item)
+
+    def copy(self) -> Self:
+        """Return an independent list of the same items. O(n).
+
+        >>> from leaksafe import WeakList
+        >>> class Window: ...
+        >>> one, two = Window(), Window()
+        >>> WeakList([one]).copy() == WeakList([one])
+        True
+        """
+        return self.__class__(self)
+
+    def index(self, item: object) -> int:
+        """Return where the first item is that equals this one, counted among the living. O(n).
+
+        Raises:
+            ValueError: if there is none.
+
+        >>> from leaksafe import WeakList
+        >>> class Window: ...
+        >>> one, two = Window(), Window()
+        >>> WeakList([one, two]).index(two)
+        1
+        """
+        for number, own in enumerate(self):
+            if item is own or item == own:
+                return number
+        raise ValueError(f"{item!r} is not in this {type(self).__name__}")
+
+    def count(self, item: object) -> int:
+        """Return how many items equal this one. O(n).
+
+        >>> from leaksafe import WeakList
+        >>> class Window: ...
+        >>> one, two = Window(), Window()
+        >>> WeakList([one, two, one]).count(one)
+        2
+        """
+        return sum(item is own or item == own for own in self)
+
+    def remove(self, item: object) -> None:
+        """Remove the first item that equals this one. O(n).
+
+        Raises:
+            ValueError: if there is none.
+
+        >>> from leaksafe import WeakList
+        >>> class Window: ...
+        >>> one, two = Window(), Window()
+        >>> windows = WeakList([one, two])
+        >>> windows.remove(one)
+        >>> windows[0] is two
+        True
+        """
+        for place, own in self._places():
+            if (item is own or item == own) and self._remove_at(place, own):
+                return
+        raise ValueError(f"{item!r} is not in this {type(self).__name__}")
+
+    def pop(self, index: SupportsIndex = -1) -> _T:
+        """Remove an item, the last one unless told otherwise, and return it. O(n).
+
+        Raises:
+            IndexError: if there is none.
+
+        >>> from leaksafe import WeakList
+        >>> class Window: ...
+        >>> one, two = Window(), Window()
+        >>> WeakList([one, two]).pop() is two
+        True
+        """
+        while True:
+            place, item = self._places()[index]
+            if self._remove_at(place, item):
+                return item
 
 
 cast("Any", MutableSet).register(WeakSet)

@@ -176,6 +176,12 @@ impl<K, V, O: Order> Cache<K, V, O> {
         self.slots.get(slot)
     }
 
+    /// The value in a slot, to change it where it is: neither its weight nor the order hears of that.
+    #[inline]
+    pub fn value_mut(&mut self, slot: Slot) -> Option<&mut V> {
+        self.slots.get_mut(slot).map(|entry| &mut entry.value)
+    }
+
     /// Tells the order that the entry in `slot`, which must be filled, was asked for.
     #[inline]
     pub fn touch(&mut self, slot: Slot) {

@@ -15,6 +15,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
+use pyo3::types::PyString;
 
 use crate::core::Slot;
 
@@ -98,7 +99,7 @@ pub fn refers_to(reference: &Py<PyAny>, object: &Bound<'_, PyAny>) -> bool {
     }
 }
 
-/// The referent of one of our references, or of another exact `weakref.ref`, unless it is dead. Runs no Python code.
+/// The referent of one of our references, or of another `weakref.ref`, unless it is dead. Runs no Python code.
 #[inline]
 pub fn upgrade<'py>(reference: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     let py = reference.py();
@@ -121,6 +122,57 @@ pub fn upgrade<'py>(reference: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> 
             return None;
         }
         Some(Bound::from_owned_ptr(py, referent))
+    }
+}
+
+/// As [`upgrade`], for what may be anything: `None` where it is no weak reference.
+#[inline]
+pub fn upgrade_any<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: the object is live. A subclass of `weakref.ref` begins with the same fields.
+    let is_reference = unsafe { ffi::PyWeakref_CheckRef(object.as_ptr()) != 0 };
+    is_reference.then(|| upgrade(object)).flatten()
+}
+
+/// An attribute found as `object.__getattribute__` finds it, whatever the class has made of that; `None` where there is
+/// none.
+///
+/// # Errors
+/// What a descriptor raises, other than `AttributeError`.
+#[inline]
+pub fn generic_attribute<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    // SAFETY: both are live and the thread is attached; the answer is a new reference, or null with an error set.
+    unsafe {
+        let found = ffi::PyObject_GenericGetAttr(object.as_ptr(), name.as_ptr());
+        if found.is_null() {
+            if ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
+                return Err(PyErr::fetch(object.py()));
+            }
+            ffi::PyErr_Clear();
+            return Ok(None);
+        }
+        Ok(Some(Bound::from_owned_ptr(object.py(), found)))
+    }
+}
+
+/// Sets an attribute, or deletes it, as `object.__setattr__` and `object.__delattr__` do, whatever the class has made of
+/// those: a frozen dataclass too.
+///
+/// # Errors
+/// `AttributeError` where there is no place for it, or nothing to delete.
+pub fn set_generic_attribute(
+    object: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let value = value.map_or(null_mut(), Bound::as_ptr);
+    // SAFETY: all are live and the thread is attached; null deletes.
+    if unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value) } == 0 {
+        Ok(())
+    } else {
+        Err(PyErr::fetch(object.py()))
     }
 }
 

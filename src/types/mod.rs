@@ -7,6 +7,8 @@ pub mod lru_cache;
 pub mod lru_function;
 pub mod stats;
 pub mod views;
+pub mod weak_attribute;
+pub mod weak_cache;
 pub mod weak_keys;
 pub mod weak_members;
 pub mod weak_table;

@@ -269,8 +269,46 @@ impl WeakKeys {
         present.map_err(|()| out_of_memory())
     }
 
+    /// A table of keys by identity.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn by_identity(py: Python<'_>) -> PyResult<Self> {
+        Ok(Self {
+            table: WeakTable::new(py)?,
+            by_identity: true,
+        })
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self, py: Python<'_>) -> bool {
+        self.table.len(py) == 0
+    }
+
+    /// The value of a key; `None` also for what is no key.
+    ///
+    /// # Errors
+    /// What a comparison raises.
+    pub fn value<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if !is_referable(key) {
+            return Ok(None);
+        }
+        self.look(key, self.hash(key)?)
+    }
+
+    /// Sets the value of a key.
+    ///
+    /// # Errors
+    /// `TypeError` for what is no key; what a comparison raises.
+    pub fn store(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.put(key, self.hash(key)?, value, false).map(drop)
+    }
+
     /// Takes the entry of a key out, and gives its value.
-    fn take<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    ///
+    /// # Errors
+    /// `TypeError` for what is no key; what a comparison raises.
+    pub fn take<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let hash = self.hash(key)?;
         let removed = self.table.locate(&self.probe(key), hash, |state, found| {
             found.and_then(|slot| state.entries.remove(slot))

@@ -191,7 +191,7 @@ impl WeakMembers {
     ///
     /// Raises:
     ///     TypeError: for what is unhashable or can't be weakly referenced.
-    fn add(&self, item: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn _add(&self, item: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = item.py();
         let Some(member) = Self::incoming(item, false)? else {
             return Err(unreferable(item, CURE));
@@ -244,6 +244,44 @@ impl WeakMembers {
         let removed = self.locate(&member, |state, found| {
             found.and_then(|slot| state.entries.remove(slot))
         })?;
+        Ok(removed.is_some())
+    }
+
+    /// The living members with the numbers of their places. O(n).
+    fn _places<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Slot, Bound<'py, PyAny>)>> {
+        let given: Vec<(Slot, Given<'py>)> = self.0.with(py, |state| {
+            (0..)
+                .take(state.entries.places())
+                .filter_map(|slot| {
+                    let entry = state.entries.get(slot)?;
+                    Some((slot, entry.part(py, Part::Members)?))
+                })
+                .collect()
+        });
+        let mut living = Vec::with_capacity(given.len());
+        for (slot, given) in given {
+            if let Some(member) = assemble(given)? {
+                living.push((slot, member));
+            }
+        }
+        Ok(living)
+    }
+
+    /// Removes what is in a place, where that is still this member, and says whether it was. O(1).
+    fn _remove_at(&self, place: Slot, item: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Some(member) = Self::incoming(item, true)? else {
+            return Ok(false);
+        };
+        let removed = self.0.with(item.py(), |state| {
+            let entry = state.entries.get(place)?;
+            let same = refers_to(entry.object.object(), &member.object)
+                && match (&entry.function, &member.function) {
+                    (Some(held), Some(function)) => refers_to(held, function),
+                    (None, None) => true,
+                    _ => false,
+                };
+            same.then(|| state.entries.remove(place))?
+        });
         Ok(removed.is_some())
     }
 

@@ -110,8 +110,20 @@ impl<E: Entry> Shared<E> {
 }
 
 /// Takes out what a dead reference stands for.
-trait Reap: Send + Sync {
+pub trait Reap: Send + Sync {
+    /// As [`Reaping::reap`].
     fn reap(&self, reference: &Bound<'_, PyAny>);
+}
+
+impl WeakReaper {
+    /// The callback of the references of a table.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn make(py: Python<'_>, table: Weak<dyn Reap>) -> PyResult<Py<Self>> {
+        let entry = reference::reap::<Self>;
+        Py::new(py, Self { entry, table })
+    }
 }
 
 impl<E: Entry> Reap for Shared<E> {
@@ -180,13 +192,9 @@ impl<E: Entry> WeakTable<E> {
             walkers: AtomicUsize::new(0),
         });
         let table = Arc::<Shared<E>>::downgrade(&shared);
-        let reaper = WeakReaper {
-            entry: reference::reap::<WeakReaper>,
-            table,
-        };
         Ok(Self {
             shared,
-            reaper: Py::new(py, reaper)?,
+            reaper: WeakReaper::make(py, table)?,
             flights: Flights::default(),
         })
     }
