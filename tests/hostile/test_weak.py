@@ -80,8 +80,8 @@ def use(values: Any, keys: Any, by_id: Any, members: Any, items: Any, cache: Any
             for container in (values, keys):
                 try:
                     container.popitem()
-                except KeyError:
-                    assert len(container) == 0
+                except KeyError:  # all have died
+                    pass
 
 
 def containers() -> tuple[Any, ...]:
