@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benches import fresh, functions, mapping
+from benches import fresh, functions, mapping, weak
 from benches.measure import Settings, pin
 from benches.peers import Peer, load
 from benches.table import Section, render, summary
@@ -20,6 +20,7 @@ SUITES: dict[str, Suite] = {
     **dict.fromkeys(mapping.OPERATIONS, mapping.section),
     **dict.fromkeys(functions.CALLS, functions.section),
     **dict.fromkeys(fresh.MEASURES, fresh.section),
+    **dict.fromkeys((*weak.OPERATIONS, *weak.MEASURES), weak.section),
 }
 
 
