@@ -22,10 +22,10 @@ def resident_bytes(peer: Peer, entries: int) -> float:
     keys = list(range(entries))
     values = list(range(entries, 2 * entries))
     gc.collect()
-    before = _resident()
+    before = resident()
     cache = peer.make(entries)
     peer.fill(cache, zip(keys, values, strict=True))
-    return (_resident() - before) / entries
+    return (resident() - before) / entries
 
 
 def collection_ms(peer: Peer, entries: int) -> float:
@@ -34,19 +34,19 @@ def collection_ms(peer: Peer, entries: int) -> float:
     No list of the keys is alive meanwhile: the collection would go through that as well.
     """
     cache = peer.make(entries)
-    empty = _collection()
+    empty = collection()
     peer.fill(cache, ((n, n) for n in range(entries)))
-    return (_collection() - empty) / 1e6
+    return (collection() - empty) / 1e6
 
 
-def _resident() -> int:
+def resident() -> int:
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise OSError("no VmRSS in /proc/self/status")
 
 
-def _collection() -> float:
+def collection() -> float:
     gc.collect()
     gc.collect()
     times = []

@@ -54,7 +54,7 @@ class Section:
         return {**asdict(self), "rows": rows}
 
 
-STANDARD = ("dict", "functools")
+STANDARD = ("dict", "functools", "weakref", "property", "LRU")
 INSTALLED = ("cachebox", "lru-dict", "cachetools", "moka-py", "theine")
 
 

@@ -24,6 +24,18 @@ mod python {
     #[pymodule_export]
     use crate::types::views::{ItemsView, KeysView, ValuesView};
     #[pymodule_export]
+    use crate::types::weak_attribute::WeakAttribute;
+    #[pymodule_export]
+    use crate::types::weak_cache::WeakCache;
+    #[pymodule_export]
+    use crate::types::weak_keys::WeakKeys;
+    #[pymodule_export]
+    use crate::types::weak_members::WeakMembers;
+    #[pymodule_export]
+    use crate::types::weak_table::{WeakIterator, WeakReaper};
+    #[pymodule_export]
+    use crate::types::weak_values::WeakValues;
+    #[pymodule_export]
     use crate::types::weigher::entry_size;
 
     #[pymodule_export]
@@ -63,13 +75,20 @@ mod python {
         crate::types::weigher::prepare(module)?;
         crate::types::lru_function::prepare(py)?;
         crate::interop::hot::install::<LruCache>(py)?;
+        crate::interop::hot::install::<WeakValues>(py)?;
+        crate::interop::hot::install::<WeakKeys>(py)?;
+        crate::interop::hot::install::<WeakCache>(py)?;
+        WeakValues::prepare(py)?;
         let abc = py.import("collections.abc")?;
         for (name, class) in [
             ("MutableMapping", py.get_type::<LruCache>()),
+            ("MutableMapping", py.get_type::<WeakKeys>()),
+            ("MutableMapping", py.get_type::<WeakValues>()),
             ("KeysView", py.get_type::<KeysView>()),
             ("ValuesView", py.get_type::<ValuesView>()),
             ("ItemsView", py.get_type::<ItemsView>()),
             ("Iterator", py.get_type::<CacheIterator>()),
+            ("Iterator", py.get_type::<WeakIterator>()),
         ] {
             abc.getattr(name)?.call_method1("register", (class,))?;
         }

@@ -117,6 +117,17 @@ def expected_of_the_pages(scratch: Path) -> tuple[str, str]:
     )
 
 
+def expected_of_the_people(scratch: Path) -> tuple[str, str]:
+    """Count with a model how many people and cars are left."""
+    target = scratch / "identifiers"
+    write_identifiers(target, LOOKUPS, nothing)
+    left = sum(1 + len(page[::20]) for page in read_pages(target))
+    return (
+        rf"owner, an attribute: +{left:,} alive, [0-9.]+ MiB",
+        r"owner = weakattr\(\): +0 alive, [0-9.]+ MiB",
+    )
+
+
 def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) -> None:
     chart = tmp_path / "chart.svg"
     ended = run_demo(f"--lookups={LOOKUPS}", f"--maxsize={MAXSIZE}", f"--svg={chart}")
@@ -125,7 +136,7 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
     assert f"{LOOKUPS:,} pairs" in ended.stdout
     assert f"chart: {chart}" in ended.stdout
 
-    _, calculator, pages = ended.stdout.split("result:")
+    _, calculator, pages, people = ended.stdout.split("result:")
     text = " ".join(ET.fromstring(chart.read_text(encoding="utf-8")).itertext())
     for figures in expected_of_the_calculator(tmp_path):
         assert figures in calculator
@@ -133,17 +144,21 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
     for pattern in expected_of_the_pages(tmp_path):
         assert re.search(pattern, pages)
         assert re.search(pattern, text)
+    for pattern in expected_of_the_people(tmp_path):
+        assert re.search(pattern, people)
+        assert re.search(pattern, text)
     for label in (
         "dict, never emptied",
         f"LRUCache({MAXSIZE:_})",
         "look-ups",
         "resident memory, MiB",
         "live instances",
+        "live objects",
     ):
         assert label in text
     for tenth in range(10, 101, 10):
         lines = re.findall(rf"^ *{tenth}%  (.*?):", ended.stdout, re.MULTILINE)
-        assert len(lines) == len(set(lines)) == 4
+        assert len(lines) == len(set(lines)) == 6
 
 
 def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) -> None:
@@ -157,7 +172,7 @@ def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) ->
         across = [float(x) for x, _ in points]
         assert across == sorted(across)
         heights.append([-float(y) for _, y in points])
-    bounded, unbounded, dropped, kept = heights
+    bounded, unbounded, dropped, kept, freed, waiting = heights
     assert unbounded[-1] - unbounded[0] > 2 * (bounded[-1] - bounded[0])
     assert kept == sorted(kept)
     # From the axis it takes one step, for the page that is read, and goes back to the axis.
@@ -165,6 +180,9 @@ def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) ->
     assert zero == last == kept[0]
     assert len(set(rising)) == 1
     assert 0 < rising[0] - zero < (kept[-1] - kept[0]) / 100
+    assert waiting == sorted(waiting)
+    assert freed[0] == freed[-1]
+    assert 0 < max(freed) - freed[0] < (waiting[-1] - waiting[0]) / 100
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 120), (24, 80), (10, 40), (3, 12)])

@@ -45,7 +45,7 @@ def public() -> Iterator[tuple[str, Any]]:
             fields = getattr(thing, "_fields", ())
             for member, value in vars(thing).items():
                 if not member.startswith("_") and member not in fields:
-                    yield f"{name}.{member}", value
+                    yield f"{name}.{member}", getattr(value, "__func__", value)
 
 
 def from_the_extension() -> Iterator[tuple[str, Any]]:

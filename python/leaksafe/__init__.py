@@ -1,17 +1,30 @@
 """Data structures that cannot leak."""
 
 from leaksafe import _logging as _logging
-from leaksafe._core import LRUCache, __version__, deep_sizeof
+from leaksafe._core import LRUCache, __version__, deep_sizeof, weakattr
 from leaksafe._functions import LeakWarning, cache, lru_cache
+from leaksafe._owned import per_instance, weak_callback
 from leaksafe._stats import CacheStats, Removals
+from leaksafe._weak_cache import WeakCache
+from leaksafe._weak_mappings import WeakIdDictionary, WeakKeyDictionary, WeakValueDictionary
+from leaksafe._weak_members import WeakList, WeakSet
 
 __all__ = [
     "CacheStats",
     "LRUCache",
     "LeakWarning",
     "Removals",
+    "WeakCache",
+    "WeakIdDictionary",
+    "WeakKeyDictionary",
+    "WeakList",
+    "WeakSet",
+    "WeakValueDictionary",
     "__version__",
     "cache",
     "deep_sizeof",
     "lru_cache",
+    "per_instance",
+    "weak_callback",
+    "weakattr",
 ]

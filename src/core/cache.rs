@@ -51,7 +51,7 @@ pub struct Cache<K, V, O = Recency> {
 /// are all zero. So both halves of a full product count (the folded multiplication of wyhash and foldhash), and what that
 /// leaves at the top is folded down once more: without, some strides still fill half of the positions only.
 #[inline]
-fn spread(hash: u64) -> u64 {
+pub(super) fn spread(hash: u64) -> u64 {
     let product = u128::from(hash) * 0x9E37_79B9_7F4A_7C15;
     #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
     let folded = product as u64 ^ (product >> 64) as u64;
@@ -174,6 +174,12 @@ impl<K, V, O: Order> Cache<K, V, O> {
     #[inline]
     pub fn get(&self, slot: Slot) -> Option<&Entry<K, V>> {
         self.slots.get(slot)
+    }
+
+    /// The value in a slot, to change it where it is: neither its weight nor the order hears of that.
+    #[inline]
+    pub fn value_mut(&mut self, slot: Slot) -> Option<&mut V> {
+        self.slots.get_mut(slot).map(|entry| &mut entry.value)
     }
 
     /// Tells the order that the entry in `slot`, which must be filled, was asked for.

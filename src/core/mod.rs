@@ -9,6 +9,7 @@
 mod atomic;
 mod cache;
 mod order;
+mod ordered;
 mod removed;
 mod seats;
 mod shared_lock;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use cache::{Cache, Drain, Entry, StoreError};
 pub use order::{Order, Recency};
+pub use ordered::{Ordered, Placed};
 pub use removed::Removed;
 pub use seats::{Seats, this_place};
 pub use shared_lock::{Place, Reading, Seat, SharedLock};

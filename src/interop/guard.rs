@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::core::Slot;
+use crate::core::{Cache, Order, Slot};
 
 /// What sections are told apart from each other by.
 #[cfg(Py_GIL_DISABLED)]
@@ -40,6 +40,12 @@ unsafe impl<T: Send + Sync> Sync for Guarded<T> {}
 
 impl<T> Noted for Option<T> {}
 impl<K, V> Noted for HashMap<K, V> {}
+
+impl<K, V, O: Order> Noted for Cache<K, V, O> {
+    fn used(&mut self, slot: Slot) {
+        self.touch(slot);
+    }
+}
 
 impl<T: Default> Default for Guarded<T> {
     fn default() -> Self {
@@ -115,6 +121,13 @@ impl<T: Noted> Guarded<T> {
             Some(found) => found,
             None => self.with(py, |data| section(data)),
         }
+    }
+
+    /// As [`read`](Self::read), for what finds something or not. `None` is also that there is no way in without waiting
+    /// for long.
+    #[inline]
+    pub fn try_read<R>(&self, py: Python<'_>, section: impl Fn(&T) -> Option<R>) -> Option<R> {
+        self.look(py, |data| section(data).map(|found| (None, found)))
     }
 
     /// As [`read`](Self::read); where `section` finds something, the data is told, now or before the next change,

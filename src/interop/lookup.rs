@@ -5,7 +5,27 @@ use pyo3::prelude::*;
 
 use super::equality::{self, Verdict};
 use super::guard::{Guarded, Noted};
-use crate::core::{Cache, Slot};
+use crate::core::{Cache, Order, Slot};
+
+/// Where it is looked for: entries found by their hash and by what a key is compared with.
+pub trait Keyed {
+    /// The slot of the entry that has this hash and whose key `same` says yes to.
+    fn find_key(&self, hash: u64, same: impl FnMut(&Py<PyAny>) -> bool) -> Option<Slot>;
+
+    /// The keys that have this hash.
+    fn keys_with(&self, hash: u64) -> impl Iterator<Item = &Py<PyAny>>;
+}
+
+impl<V, O: Order> Keyed for Cache<Py<PyAny>, V, O> {
+    #[inline]
+    fn find_key(&self, hash: u64, same: impl FnMut(&Py<PyAny>) -> bool) -> Option<Slot> {
+        self.find(hash, same)
+    }
+
+    fn keys_with(&self, hash: u64) -> impl Iterator<Item = &Py<PyAny>> {
+        self.candidates(hash)
+    }
+}
 
 /// What is looked for.
 pub trait Probe<'py> {
@@ -80,11 +100,11 @@ impl Asked {
 /// # Errors
 /// What `__eq__` raises; `RuntimeError` when the candidates change at every comparison. `section` has not run then.
 #[inline]
-pub fn locate<'py, S: Noted, V, R>(
+pub fn locate<'py, S: Noted, T: Keyed, R>(
     guarded: &Guarded<S>,
     key: &impl Probe<'py>,
     hash: u64,
-    table: impl Fn(&S) -> &Cache<Py<PyAny>, V>,
+    table: impl Fn(&S) -> &T,
     section: impl FnOnce(&mut S, Option<Slot>) -> R,
 ) -> PyResult<R> {
     let attempt = guarded.with(key.py(), |data| {
@@ -106,11 +126,11 @@ pub fn locate<'py, S: Noted, V, R>(
 /// # Errors
 /// As [`locate`]'s.
 #[inline]
-pub fn locate_read<'py, S: Noted, V, R>(
+pub fn locate_read<'py, S: Noted, T: Keyed, R>(
     guarded: &Guarded<S>,
     key: &impl Probe<'py>,
     hash: u64,
-    table: impl Fn(&S) -> &Cache<Py<PyAny>, V>,
+    table: impl Fn(&S) -> &T,
     section: impl Fn(&S, Option<Slot>) -> R,
 ) -> PyResult<R> {
     let attempt = guarded.read(key.py(), |data| {
@@ -127,13 +147,9 @@ pub fn locate_read<'py, S: Noted, V, R>(
 
 /// The slot of a key as far as no Python code has to run, and whether that would have to.
 #[inline]
-fn search<'py, V>(
-    table: &Cache<Py<PyAny>, V>,
-    key: &impl Probe<'py>,
-    hash: u64,
-) -> (Option<Slot>, bool) {
+fn search<'py>(table: &impl Keyed, key: &impl Probe<'py>, hash: u64) -> (Option<Slot>, bool) {
     let mut unsure = false;
-    let found = table.find(hash, |candidate| {
+    let found = table.find_key(hash, |candidate| {
         let verdict = key.compare(candidate);
         unsure |= verdict == Verdict::Unsure;
         verdict == Verdict::Same
@@ -142,11 +158,11 @@ fn search<'py, V>(
 }
 
 #[cold]
-fn locate_with_python<'py, S: Noted, V, R>(
+fn locate_with_python<'py, S: Noted, T: Keyed, R>(
     guarded: &Guarded<S>,
     key: &impl Probe<'py>,
     hash: u64,
-    table: impl Fn(&S) -> &Cache<Py<PyAny>, V>,
+    table: impl Fn(&S) -> &T,
     section: impl FnOnce(&mut S, Option<Slot>) -> R,
 ) -> PyResult<R> {
     let py = key.py();
@@ -156,7 +172,7 @@ fn locate_with_python<'py, S: Noted, V, R>(
         let mut unknown = Vec::new();
         let result = guarded.with(py, |data| {
             let mut unsure = false;
-            let found = table(data).find(hash, |candidate| {
+            let found = table(data).find_key(hash, |candidate| {
                 let verdict = asked
                     .verdict(candidate)
                     .unwrap_or_else(|| key.compare(candidate));
@@ -166,7 +182,7 @@ fn locate_with_python<'py, S: Noted, V, R>(
             if found.is_none() && unsure {
                 unknown.extend(
                     table(data)
-                        .candidates(hash)
+                        .keys_with(hash)
                         .filter(|candidate| {
                             asked.verdict(candidate).is_none()
                                 && key.compare(candidate) == Verdict::Unsure

@@ -11,6 +11,7 @@ pub mod interpreter;
 pub mod logging;
 pub mod lookup;
 pub mod refcount;
+pub mod reference;
 pub mod referents;
 pub mod release;
 pub mod repr;

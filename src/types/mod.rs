@@ -2,9 +2,16 @@
 
 pub mod arguments;
 pub mod deep_sizeof;
+pub mod flights;
 pub mod iterator;
 pub mod lru_cache;
 pub mod lru_function;
 pub mod stats;
 pub mod views;
+pub mod weak_attribute;
+pub mod weak_cache;
+pub mod weak_keys;
+pub mod weak_members;
+pub mod weak_table;
+pub mod weak_values;
 pub mod weigher;

@@ -3,5 +3,6 @@
 from leaksafe.demo.act import Act
 from leaksafe.demo.acts.calculator import CalculatorAct
 from leaksafe.demo.acts.page import PageAct
+from leaksafe.demo.acts.person import PersonAct
 
-ACTS: tuple[Act, ...] = (CalculatorAct(), PageAct())
+ACTS: tuple[Act, ...] = (CalculatorAct(), PageAct(), PersonAct())
