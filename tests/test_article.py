@@ -36,6 +36,7 @@ class Calculator:
         return result
 
 
+@pytest.mark.thread_unsafe(reason="counts the calls of a class of the module")
 def test_the_calculator_remembers_and_is_bounded() -> None:
     assert [Calculator.add(2, 3), Calculator.add(2, 3), Calculator.additions] == [5, 5, 1]
     for number in range(1_000):
