@@ -159,7 +159,7 @@ impl State {
             None => self
                 .entries
                 .insert(hash, key, value, weight, &mut change.evicted)
-                .map(|()| self.counters.insertions += 1),
+                .map(|_| self.counters.insertions += 1),
         };
         self.counters.size += change.evicted.len() as u64;
         if change.replaced || !change.evicted.is_empty() {
