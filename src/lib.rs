@@ -22,6 +22,8 @@ mod python {
     #[pymodule_export]
     use crate::types::views::{ItemsView, KeysView, ValuesView};
 
+    use crate::types::ttl_cache::TtlCache;
+
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "a dunder")]
     const __version__: &str = env!("CARGO_PKG_VERSION");
@@ -58,6 +60,8 @@ mod python {
         crate::types::stats::prepare(py)?;
         crate::types::lru_function::prepare(py)?;
         crate::interop::hot::install::<LruCache>(py)?;
+        // After the line above: it inherits what that puts in place.
+        module.add_class::<TtlCache>()?;
         let abc = py.import("collections.abc")?;
         for (name, class) in [
             ("MutableMapping", py.get_type::<LruCache>()),

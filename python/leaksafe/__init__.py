@@ -1,7 +1,7 @@
 """Data structures that cannot leak."""
 
 from leaksafe import _logging as _logging
-from leaksafe._core import LRUCache, __version__
+from leaksafe._core import LRUCache, TTLCache, __version__
 from leaksafe._functions import LeakWarning, cache, lru_cache
 from leaksafe._stats import CacheStats, Removals
 
@@ -10,6 +10,7 @@ __all__ = [
     "LRUCache",
     "LeakWarning",
     "Removals",
+    "TTLCache",
     "__version__",
     "cache",
     "lru_cache",

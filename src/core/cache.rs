@@ -520,6 +520,17 @@ impl<K, V, O: Order> Cache<K, V, O> {
             .is_some_and(|bound| self.weight().saturating_add(weight) > bound)
     }
 
+    /// Gives back the memory of a cache without entries.
+    pub fn release(&mut self) {
+        if self.is_empty() && self.slots.capacity() > 0 {
+            *self = Self {
+                bound: self.bound,
+                changes: self.changes,
+                ..self.empty()
+            };
+        }
+    }
+
     /// A cache of the same kind without entries and without a bound.
     fn empty(&self) -> Self {
         let empty = Self::new(None, self.weights.is_some());

@@ -7,17 +7,18 @@
 )]
 
 mod access;
+mod ages;
 mod comparing;
 mod copying;
 mod making;
 mod removal;
 mod state;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU8};
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping, PyTuple, PyType};
+use pyo3::types::{PyDict, PyMapping, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use self::state::{Phase, State};
@@ -76,6 +77,19 @@ pub struct LruCache {
     state: Guarded<State>,
     /// Whether there is a `weigher`, to be known without the lock.
     weighed: AtomicBool,
+    /// The [`Timing`], likewise.
+    timing: AtomicU8,
+}
+
+/// How a cache knows the time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// Its entries don't age.
+    Ageless = 0,
+    /// A look needs the cheap clock and changes no age.
+    Cheap = 1,
+    /// There is a timer to ask, or each use sets an age.
+    Asked = 2,
 }
 
 impl Drop for LruCache {
@@ -89,6 +103,7 @@ impl Drop for LruCache {
             state.entries.take(),
             state.flights.take(),
             state.weigher.take().map(|weigher| weigher.function),
+            state.aging.take(),
             state.on_remove.take(),
         );
         release::release(contents);
@@ -99,12 +114,13 @@ impl Drop for LruCache {
 impl LruCache {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize, getsizeof=None, *, on_remove=None)")]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+    pub fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             state: Guarded::new(State {
                 entries: Cache::new(Some(0), false),
                 flights: Cache::new(None, false),
                 weigher: None,
+                aging: None,
                 on_remove: None,
                 counters: Counters::default(),
                 phase: Phase::Made,
@@ -112,6 +128,7 @@ impl LruCache {
                 allocated: 0,
             }),
             weighed: AtomicBool::new(false),
+            timing: AtomicU8::new(Timing::Ageless as u8),
         }
     }
 
@@ -127,11 +144,12 @@ impl LruCache {
             .map(|function| Weigher::new(slf.py(), function))
             .transpose()?;
         let on_remove = arguments::callable(on_remove, "on_remove")?;
-        Self::configure(slf, maxsize, weigher, on_remove)
+        Self::configure(slf, maxsize, weigher, on_remove, None)
     }
 
-    fn __len__(&self, py: Python<'_>) -> usize {
-        self.look(py, Cache::len)
+    pub fn __len__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        Self::expire_due(slf)?;
+        Ok(slf.get().look(slf.py(), Cache::len))
     }
 
     fn __contains__(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -139,10 +157,10 @@ impl LruCache {
     }
 
     fn __getitem__(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        if let Some(value) = Self::lookup(slf, key, hash_of(key)?)? {
+        if let Some(value) = Self::lookup(slf, key, hash_of(key)?, Self::now(slf)?)? {
             return Ok(value);
         }
-        if slf.get_type().is(PyType::new::<Self>(slf.py())) {
+        if Self::is_plain(slf) {
             return Err(Self::missing(key));
         }
         Ok(slf
@@ -200,7 +218,7 @@ impl LruCache {
         key: &Bound<'_, PyAny>,
         default: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        Ok(Self::lookup(slf, key, hash_of(key)?)?
+        Ok(Self::lookup(slf, key, hash_of(key)?, Self::now(slf)?)?
             .or(default)
             .unwrap_or_else(|| slf.py().None()))
     }
@@ -262,6 +280,7 @@ impl LruCache {
     /// ('a', 1)
     fn popitem<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
+        Self::expire_due(slf)?;
         let taken = slf.get().state.with(py, |state| {
             let pair = state.take_slot(state.entries.first(false)?, Cause::Explicit)?;
             Some((pair, state.callback(py)))
@@ -289,11 +308,12 @@ impl LruCache {
         default: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let hash = hash_of(key)?;
-        if let Some(value) = Self::lookup(slf, key, hash)? {
+        let now = Self::now(slf)?;
+        if let Some(value) = Self::lookup(slf, key, hash, now)? {
             return Ok(value);
         }
         let default = default.unwrap_or_else(|| slf.py().None().into_bound(slf.py()));
-        match Self::store(slf, key, hash, &default, true)? {
+        match Self::store(slf, key, hash, &default, true, None, Some(now))? {
             Ok(present) => Ok(present.unwrap_or_else(|| default.unbind())),
             Err(refusal) => Err(Self::refused(slf, refusal)),
         }
@@ -395,8 +415,9 @@ impl LruCache {
 
     /// The number of entries, or what they weigh together by `getsizeof`.
     #[getter]
-    fn currsize(&self, py: Python<'_>) -> u64 {
-        self.look(py, Cache::weight)
+    fn currsize(slf: &Bound<'_, Self>) -> PyResult<u64> {
+        Self::expire_due(slf)?;
+        Ok(slf.get().look(slf.py(), Cache::weight))
     }
 
     /// Whether the cache was closed.
@@ -415,8 +436,10 @@ impl LruCache {
     /// >>> stats = cache.stats()
     /// >>> stats.hits, stats.misses, stats.hit_ratio
     /// (1, 1, 0.5)
-    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (counters, currsize, maxsize) = self.state.with(py, |state| {
+    fn stats<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        Self::expire_due(slf)?;
+        let (counters, currsize, maxsize) = slf.get().state.with(py, |state| {
             (
                 state.counters,
                 state.entries.weight(),
@@ -551,6 +574,9 @@ impl LruCache {
             if let Some(weigher) = &state.weigher {
                 visit.call(&weigher.function)?;
             }
+            if let Some(aging) = &state.aging {
+                aging.visit(&visit)?;
+            }
             visit.call(&state.on_remove)
         })
     }
@@ -561,6 +587,7 @@ impl LruCache {
                 state.entries.take(),
                 state.flights.take(),
                 state.weigher.take().map(|weigher| weigher.function),
+                state.aging.take(),
                 state.on_remove.take(),
             )
         });
