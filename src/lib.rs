@@ -22,6 +22,8 @@ mod python {
     #[pymodule_export]
     use crate::types::views::{ItemsView, KeysView, ValuesView};
 
+    #[pymodule_export]
+    use crate::types::sweeper::{forked, pause, run_once, state, stop};
     use crate::types::ttl_cache::TtlCache;
 
     #[pymodule_export]

@@ -25,9 +25,10 @@ use self::state::{Phase, State};
 use super::arguments::{self, Argument};
 use super::iterator::{CacheIterator, Part};
 use super::stats::{Cause, Counters};
+use super::sweeper;
 use super::views::{ItemsView, KeysView, ValuesView};
 use super::weigher::Weigher;
-use crate::core::Cache;
+use crate::core::{Cache, NEVER};
 use crate::interop::equality::hash_of;
 use crate::interop::guard::Guarded;
 use crate::interop::{release, trace};
@@ -79,6 +80,8 @@ pub struct LruCache {
     weighed: AtomicBool,
     /// The [`Timing`], likewise.
     timing: AtomicU8,
+    /// Whether the sweeper knows it.
+    watched: AtomicBool,
 }
 
 /// How a cache knows the time.
@@ -95,6 +98,9 @@ pub enum Timing {
 impl Drop for LruCache {
     fn drop(&mut self) {
         let address = self.address();
+        if *self.watched.get_mut() {
+            sweeper::forget(address);
+        }
         let state = self.state.get_mut();
         if state.allocated > 0 {
             trace::report(address, 0);
@@ -121,6 +127,7 @@ impl LruCache {
                 flights: Cache::new(None, false),
                 weigher: None,
                 aging: None,
+                swept: NEVER,
                 on_remove: None,
                 counters: Counters::default(),
                 phase: Phase::Made,
@@ -129,6 +136,7 @@ impl LruCache {
             }),
             weighed: AtomicBool::new(false),
             timing: AtomicU8::new(Timing::Ageless as u8),
+            watched: AtomicBool::new(false),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod iterator;
 pub mod lru_cache;
 pub mod lru_function;
 pub mod stats;
+pub mod sweeper;
 pub mod ttl_cache;
 pub mod views;
 pub mod weigher;

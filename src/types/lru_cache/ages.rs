@@ -9,6 +9,7 @@ use super::{LruCache, Timing};
 use crate::interop::clock;
 use crate::interop::equality::hash_of;
 use crate::types::aging::{Aging, Lifetime};
+use crate::types::sweeper;
 
 impl LruCache {
     /// How the age of entries is told.
@@ -123,14 +124,35 @@ impl LruCache {
             return Ok(false);
         };
         let age = Self::age(slf, key, value.bind(slf.py()), lifetime, Some(now))?;
+        let mut sweep = None;
         let touched = Self::locate(slf, key, hash, now, |state, found| {
             let (Some(slot), Some((now, lifetime))) = (found, age) else {
                 return false;
             };
             state.entries.touch(slot);
             state.set_age(slot, now, lifetime);
+            sweep = state.news(slot);
             true
         })?;
+        if let Some(due) = sweep {
+            Self::watch(slf, due);
+        }
         Ok(touched)
+    }
+
+    /// Has the sweeper come when something is due.
+    pub fn watch(slf: &Bound<'_, Self>, due: u64) {
+        slf.get().watched.store(true, Ordering::Relaxed);
+        if let Err(error) = sweeper::watch(slf, due) {
+            error.write_unraisable(slf.py(), Some(slf));
+        }
+    }
+
+    /// When the sweeper, having been here, is to come again.
+    pub fn next_due(slf: &Bound<'_, Self>) -> u64 {
+        slf.get().state.with(slf.py(), |state| {
+            state.swept = state.entries.earliest_due();
+            state.swept
+        })
     }
 }

@@ -9,7 +9,7 @@ use pyo3::{IntoPyObjectExt, intern};
 
 use super::LruCache;
 use super::state::{Phase, Refusal, Rules};
-use crate::core::Cache;
+use crate::core::{Cache, NEVER};
 use crate::interop::equality::hash_of;
 use crate::interop::{gc, trace};
 use crate::types::aging::{Aging, Lifetime};
@@ -152,8 +152,20 @@ impl LruCache {
                 state.track(&twin);
             }
             let empty = std::mem::replace(&mut state.entries, entries);
-            (empty, state.reallocated())
+            let watched = state
+                .aging
+                .as_ref()
+                .is_some_and(|aging| aging.timer.is_none());
+            state.swept = state.entries.earliest_due();
+            (
+                empty,
+                state.reallocated(),
+                (watched && state.swept != NEVER).then_some(state.swept),
+            )
         });
+        if let Some(due) = change.2 {
+            Self::watch(&twin, due);
+        }
         if let Some(allocated) = change.1 {
             trace::report(twin.get().address(), allocated);
         }

@@ -21,6 +21,7 @@ impl LruCache {
     pub fn settle(slf: &Bound<'_, Self>, change: Change) {
         if change.on_remove.is_some()
             || change.allocated.is_some()
+            || change.sweep.is_some()
             || logging::enabled(log::Level::Debug)
         {
             Self::tell(slf, change);
@@ -29,6 +30,9 @@ impl LruCache {
 
     #[cold]
     pub fn tell(slf: &Bound<'_, Self>, change: Change) {
+        if let Some(due) = change.sweep {
+            Self::watch(slf, due);
+        }
         if let Some(allocated) = change.allocated {
             trace::report(slf.get().address(), allocated);
         }

@@ -33,6 +33,8 @@ pub struct State {
     pub flights: Cache<Py<PyAny>, Arc<Flight>>,
     pub weigher: Option<Weigher>,
     pub aging: Option<Box<Aging>>,
+    /// When the sweeper comes: nothing before is news to it.
+    pub swept: u64,
     pub on_remove: Option<Py<PyAny>>,
     pub counters: Counters,
     pub phase: Phase,
@@ -56,6 +58,8 @@ pub struct Change {
     pub replaced: bool,
     pub evicted: Removed<Pair>,
     pub expired: Removed<Pair>,
+    /// When the sweeper is to come, where that is news to it.
+    pub sweep: Option<u64>,
     /// The callback, where there is something to tell it.
     pub on_remove: Option<Py<PyAny>>,
     /// The bytes that the table now has, where that changed.
@@ -184,6 +188,7 @@ impl State {
         };
         if let (Ok(()), Some(slot), Some((now, lifetime))) = (&stored, placed, age) {
             self.set_age(slot, now, lifetime);
+            change.sweep = self.news(slot);
         }
         self.counters.size += change.evicted.len() as u64;
         if change.replaced || !change.evicted.is_empty() || !change.expired.is_empty() {
@@ -226,6 +231,19 @@ impl State {
             self.entries
                 .set_deadline(slot, deadline, lifetime.span.to_bits(), now);
         }
+    }
+
+    /// When the sweeper is to come for the entry in a slot, where that is news to it.
+    pub fn news(&mut self, slot: Slot) -> Option<u64> {
+        let deadline = self.entries.deadline(slot);
+        let watched = self
+            .aging
+            .as_ref()
+            .is_some_and(|aging| aging.timer.is_none());
+        (watched && deadline < self.swept).then(|| {
+            self.swept = deadline;
+            deadline
+        })
     }
 
     /// Takes out an entry that is due at a time, where one is found in at most so many steps.
