@@ -39,6 +39,10 @@ mod python {
     use crate::types::weigher::entry_size;
 
     #[pymodule_export]
+    use crate::types::sweeper::{forked, pause, run_once, state, stop};
+    use crate::types::ttl_cache::TtlCache;
+
+    #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "a dunder")]
     const __version__: &str = env!("CARGO_PKG_VERSION");
     #[pymodule_export]
@@ -79,6 +83,8 @@ mod python {
         crate::interop::hot::install::<WeakKeys>(py)?;
         crate::interop::hot::install::<WeakCache>(py)?;
         WeakValues::prepare(py)?;
+        // After the line above: it inherits what that puts in place.
+        module.add_class::<TtlCache>()?;
         let abc = py.import("collections.abc")?;
         for (name, class) in [
             ("MutableMapping", py.get_type::<LruCache>()),

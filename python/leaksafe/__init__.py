@@ -1,7 +1,8 @@
 """Data structures that cannot leak."""
 
+from leaksafe import _exit as _exit
 from leaksafe import _logging as _logging
-from leaksafe._core import LRUCache, __version__, deep_sizeof, weakattr
+from leaksafe._core import LRUCache, TTLCache, __version__, deep_sizeof, weakattr
 from leaksafe._functions import LeakWarning, cache, lru_cache
 from leaksafe._owned import per_instance, weak_callback
 from leaksafe._stats import CacheStats, Removals
@@ -14,6 +15,7 @@ __all__ = [
     "LRUCache",
     "LeakWarning",
     "Removals",
+    "TTLCache",
     "WeakCache",
     "WeakIdDictionary",
     "WeakKeyDictionary",

@@ -9,6 +9,7 @@ from collections.abc import (
     Reversible,
     ValuesView,
 )
+from datetime import timedelta
 from functools import _CacheInfo  # pyright: ignore[reportPrivateUsage]  # it has no public name
 from inspect import Signature
 from types import GenericAlias, MappingProxyType
@@ -61,6 +62,7 @@ __all__ = [
     "CacheKeysView",
     "CacheValuesView",
     "LRUCache",
+    "TTLCache",
     "WeakIterator",
     "_Elsewhere",
     "_LruFunction",
@@ -77,6 +79,11 @@ __all__ = [
     "_entry_size",
     "_panic_once",
     "_rebuild",
+    "_sweeper_forked",
+    "_sweeper_pause",
+    "_sweeper_run",
+    "_sweeper_state",
+    "_sweeper_stop",
     "_take",
     "deep_sizeof",
     "set_log_level",
@@ -89,6 +96,11 @@ TRACEMALLOC_DOMAIN: int
 def _defer_refcount(shared: object, /) -> None: ...
 def _entry_size(key: object, value: object, /) -> int: ...
 def _panic_once() -> None: ...
+def _sweeper_forked() -> None: ...
+def _sweeper_pause(paused: bool, /) -> None: ...
+def _sweeper_run() -> int: ...
+def _sweeper_state() -> tuple[bool, bool, int, int]: ...
+def _sweeper_stop() -> None: ...
 def _take(cache: LRUCache[_K, _V], key: _K, hash_: int, /) -> _V | None: ...
 def deep_sizeof(obj: object, /) -> int: ...
 def set_log_level(level: int, /) -> None: ...
@@ -180,6 +192,34 @@ class LRUCache(MutableMapping[_K, _V]):
     def __sizeof__(self) -> int: ...
     @classmethod
     def __class_getitem__(cls, key: object) -> GenericAlias: ...
+
+_Lifetime: TypeAlias = float | timedelta
+
+@disjoint_base
+class TTLCache(LRUCache[_K, _V]):
+    def __init__(
+        self,
+        maxsize: SupportsIndex | None,
+        ttl: _Lifetime | Callable[[_K, _V], _Lifetime],
+        timer: Callable[[], float] | None = None,
+        getsizeof: Callable[[_V], int] | Callable[[_K, _V], int] | None = None,
+        *,
+        sliding: bool = False,
+        jitter: float = 0.0,
+        on_remove: Callable[[_K, _V, _Cause], object] | None = None,
+    ) -> None: ...
+    @property
+    def ttl(self) -> float | Callable[[_K, _V], _Lifetime] | None: ...
+    @property
+    def timer(self) -> Callable[[], float] | None: ...
+    @property
+    def sliding(self) -> bool: ...
+    @property
+    def jitter(self) -> float: ...
+    def set(self, key: _K, value: _V, ttl: _Lifetime | None = None) -> None: ...
+    def expire(self) -> int: ...
+    def expires_in(self, key: _K) -> float: ...
+    def touch(self, key: _K, ttl: _Lifetime | None = None) -> bool: ...
 
 @final
 class CacheIterator(Iterator[_T_co]):

@@ -2,6 +2,7 @@
 
 use hashbrown::HashTable;
 
+use super::ages::{Ages, Due, NEVER};
 use super::order::{Order, Recency};
 use super::removed::Removed;
 use super::slots::{Slot, Slots};
@@ -33,13 +34,14 @@ pub enum StoreError {
 /// The index is a `hashbrown::HashTable` of four-byte slot numbers, as in `indexmap`; the slots keep the hash, so that
 /// neither growth nor eviction ever asks a key for anything. Lookup, insertion, eviction and removal are O(1)
 /// amortised. An entry costs its key and value, 8 bytes for the hash, 8 for the order's links, and 6 to 12 for the
-/// index; weights cost 8 more, and only where entries are weighed.
+/// index; weights cost 8 more and deadlines 16, and only where entries have any.
 #[derive(Debug)]
 pub struct Cache<K, V, O = Recency> {
     index: HashTable<Slot>,
     slots: Slots<Entry<K, V>>,
     order: O,
     weights: Option<Vec<u64>>,
+    ages: Option<Box<Ages>>,
     weight: u64,
     bound: Option<u64>,
     changes: u64,
@@ -68,10 +70,18 @@ impl<K, V, O: Order> Cache<K, V, O> {
             slots: Slots::default(),
             order: O::default(),
             weights: weighed.then(Vec::new),
+            ages: None,
             weight: 0,
             bound,
             changes: 0,
         }
+    }
+
+    /// The same with deadlines for its entries, and beside each, where `spans`, the span that it came from.
+    #[must_use]
+    pub fn with_ages(mut self, spans: bool) -> Self {
+        self.ages = Some(Box::new(Ages::new(spans)));
+        self
     }
 
     /// The number of entries.
@@ -125,6 +135,7 @@ impl<K, V, O: Order> Cache<K, V, O> {
                 .weights
                 .as_ref()
                 .map_or(0, |weights| weights.capacity() * size_of::<u64>())
+            + self.ages.as_ref().map_or(0, |ages| ages.allocated_bytes())
     }
 
     /// The slot of the key that has this hash and that `same` says yes to.
@@ -188,9 +199,10 @@ impl<K, V, O: Order> Cache<K, V, O> {
         self.order.used(slot);
     }
 
-    /// Adds an entry whose key is not in the cache, making room first; what that evicts goes to `evicted`.
+    /// Adds an entry whose key is not in the cache, making room first; what that evicts goes to `evicted`. Returns its
+    /// slot.
     ///
-    /// With a bound of zero the entry itself goes there. `weight` counts only where entries are weighed.
+    /// With a bound of zero the entry itself goes to `evicted`. `weight` counts only where entries are weighed.
     ///
     /// # Errors
     /// [`StoreError`]; the key and the value are dropped by the caller, who gets them back.
@@ -201,17 +213,17 @@ impl<K, V, O: Order> Cache<K, V, O> {
         value: V,
         weight: u64,
         evicted: &mut Removed<(K, V)>,
-    ) -> Result<(), (StoreError, K, V)> {
+    ) -> Result<Option<Slot>, (StoreError, K, V)> {
         let weight = self.in_unit(weight);
         if self.bound == Some(0) {
             evicted.push((key, value));
-            return Ok(());
+            return Ok(None);
         }
         if let Some(victim) = self.exchangeable() {
             if let Some(old) = self.exchange(victim, hash, key, value) {
                 evicted.push(old);
             }
-            return Ok(());
+            return Ok(Some(victim));
         }
         if let Err(error) = self
             .make_room(weight, None, evicted)
@@ -231,7 +243,7 @@ impl<K, V, O: Order> Cache<K, V, O> {
             self.weight += weight;
         }
         self.enter(hash, slot);
-        Ok(())
+        Ok(Some(slot))
     }
 
     /// The slot that [`exchange`](Self::exchange) may use: the victim's, where the cache is counted, full, and has
@@ -257,6 +269,9 @@ impl<K, V, O: Order> Cache<K, V, O> {
             .find_entry(spread(old.hash), |&slot| slot == victim)
         {
             found.remove();
+        }
+        if let Some(ages) = &mut self.ages {
+            ages.forget(victim);
         }
         self.order.used(victim);
         self.enter(hash, victim);
@@ -316,13 +331,22 @@ impl<K, V, O: Order> Cache<K, V, O> {
 
     /// Takes the entry out of a slot.
     pub fn remove(&mut self, slot: Slot) -> Option<(K, V)> {
+        let pair = self.expire(slot)?;
+        self.changes += 1;
+        Some(pair)
+    }
+
+    /// Takes out an entry that is due, which by the count of [`changes`](Self::changes) was gone already.
+    pub fn expire(&mut self, slot: Slot) -> Option<(K, V)> {
         let hash = self.slots.get(slot)?.hash;
         if let Ok(found) = self.index.find_entry(spread(hash), |&other| other == slot) {
             found.remove();
         }
         self.order.removed(slot);
         self.set_weight(slot, 0);
-        self.changes += 1;
+        if let Some(ages) = &mut self.ages {
+            ages.forget(slot);
+        }
         self.slots
             .remove(slot)
             .map(|Entry { key, value, .. }| (key, value))
@@ -354,6 +378,9 @@ impl<K, V, O: Order> Cache<K, V, O> {
         if let Some(weights) = &mut self.weights {
             *weights = Vec::new();
         }
+        if let Some(ages) = &mut self.ages {
+            **ages = ages.emptied();
+        }
         Drain {
             slots: std::mem::take(&mut self.slots),
             order: std::mem::take(&mut self.order),
@@ -365,10 +392,10 @@ impl<K, V, O: Order> Cache<K, V, O> {
         if self.len() >= self.slots.capacity() / 4 {
             return;
         }
-        let mut smaller = Self::new(None, self.weights.is_some());
+        let mut smaller = self.empty();
         let mut unplaced = Removed::default();
         while let Some(slot) = self.order.victim() {
-            let weight = self.weight_of(slot);
+            let (weight, age) = (self.weight_of(slot), self.age(slot));
             let Some(hash) = self.slots.get(slot).map(|entry| entry.hash) else {
                 break;
             };
@@ -377,7 +404,9 @@ impl<K, V, O: Order> Cache<K, V, O> {
             }
             if let Some((key, value)) = self.remove(slot) {
                 // Room was reserved and there is no bound: nothing is refused and nothing evicted.
-                let _ = smaller.insert(hash, key, value, weight, &mut unplaced);
+                if let Ok(Some(slot)) = smaller.insert(hash, key, value, weight, &mut unplaced) {
+                    smaller.set_age(slot, age);
+                }
             }
         }
         if self.is_empty() {
@@ -392,14 +421,19 @@ impl<K, V, O: Order> Cache<K, V, O> {
     /// # Errors
     /// [`StoreError::OutOfMemory`].
     pub fn duplicate(&self, copy: impl Fn(&K, &V) -> (K, V)) -> Result<Self, StoreError> {
-        let mut twin = Self::new(None, self.weights.is_some());
+        let mut twin = self.empty();
         let mut evicted = Removed::default();
         let mut at = self.order.victim();
         while let Some(slot) = at {
             if let Some(entry) = self.slots.get(slot) {
                 let (key, value) = copy(&entry.key, &entry.value);
-                twin.insert(entry.hash, key, value, self.weight_of(slot), &mut evicted)
+                let weight = self.weight_of(slot);
+                let placed = twin
+                    .insert(entry.hash, key, value, weight, &mut evicted)
                     .map_err(|(error, _, _)| error)?;
+                if let Some(place) = placed {
+                    twin.set_age(place, self.age(slot));
+                }
             }
             at = self.order.after(slot);
         }
@@ -442,6 +476,90 @@ impl<K, V, O: Order> Cache<K, V, O> {
             at = self.next(slot, backwards);
         }
         slots
+    }
+
+    /// Whether the entry in a slot is due at a time.
+    #[must_use]
+    #[inline]
+    pub fn is_due(&self, slot: Slot, now: u64) -> bool {
+        self.deadline(slot) <= now
+    }
+
+    /// When the entry in a slot is due; [`NEVER`] where it isn't.
+    #[must_use]
+    #[inline]
+    pub fn deadline(&self, slot: Slot) -> u64 {
+        self.ages.as_ref().map_or(NEVER, |ages| ages.deadline(slot))
+    }
+
+    /// The span that the deadline of a slot came from, where those are kept.
+    #[must_use]
+    pub fn span(&self, slot: Slot) -> u64 {
+        self.ages.as_ref().map_or(0, |ages| ages.span(slot))
+    }
+
+    /// Gives the entry in `slot`, which must be filled, a deadline, at a time `now`. Only where there are ages.
+    pub fn set_deadline(&mut self, slot: Slot, deadline: u64, span: u64, now: u64) {
+        if let Some(ages) = &mut self.ages {
+            ages.set(slot, deadline, span, now);
+        }
+    }
+
+    /// A slot whose entry is due at `now`, found in at most so many steps.
+    pub fn due(&mut self, now: u64, steps: &mut u32) -> Due {
+        self.ages
+            .as_mut()
+            .map_or(Due::Nothing, |ages| ages.due(now, steps))
+    }
+
+    /// A time before which nothing is due.
+    #[must_use]
+    pub fn earliest_due(&self) -> u64 {
+        self.ages.as_ref().map_or(NEVER, |ages| ages.earliest_due())
+    }
+
+    /// Whether an entry of this weight needs another to go.
+    #[must_use]
+    pub fn lacks_room(&self, weight: u64) -> bool {
+        let weight = self.in_unit(weight);
+        self.bound
+            .is_some_and(|bound| self.weight().saturating_add(weight) > bound)
+    }
+
+    /// Gives back the memory of a cache without entries.
+    pub fn release(&mut self) {
+        if self.is_empty() && self.slots.capacity() > 0 {
+            *self = Self {
+                bound: self.bound,
+                changes: self.changes,
+                ..self.empty()
+            };
+        }
+    }
+
+    /// A cache of the same kind without entries and without a bound.
+    fn empty(&self) -> Self {
+        let empty = Self::new(None, self.weights.is_some());
+        match &self.ages {
+            Some(ages) => Self {
+                ages: Some(Box::new(ages.emptied())),
+                ..empty
+            },
+            None => empty,
+        }
+    }
+
+    /// The deadline, the span and the time of the wheel.
+    fn age(&self, slot: Slot) -> Option<(u64, u64, u64)> {
+        self.ages
+            .as_ref()
+            .map(|ages| (ages.deadline(slot), ages.span(slot), ages.elapsed()))
+    }
+
+    fn set_age(&mut self, slot: Slot, age: Option<(u64, u64, u64)>) {
+        if let Some((deadline, span, now)) = age {
+            self.set_deadline(slot, deadline, span, now);
+        }
     }
 
     fn in_unit(&self, weight: u64) -> u64 {
@@ -512,6 +630,10 @@ impl<K, V, O: Order> Cache<K, V, O> {
         {
             weights
                 .try_reserve_exact(slots.capacity() - weights.len())
+                .map_err(|_| StoreError::OutOfMemory)?;
+        }
+        if let Some(ages) = &mut self.ages {
+            ages.reserve(slots.capacity())
                 .map_err(|_| StoreError::OutOfMemory)?;
         }
         self.reserve_index()

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ages;
 mod atomic;
 mod cache;
 mod order;
@@ -17,6 +18,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
+pub use ages::{Due, NEVER};
 pub use cache::{Cache, Drain, Entry, StoreError};
 pub use order::{Order, Recency};
 pub use ordered::{Ordered, Placed};

@@ -35,8 +35,8 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// How many slots there can be at most.
-    pub const LIMIT: usize = NONE as usize;
+    /// How many slots there can be at most. The numbers above are left to the heads of lists.
+    pub const LIMIT: usize = NONE as usize - 1024;
 
     /// The number of values held.
     #[must_use]

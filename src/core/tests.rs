@@ -94,6 +94,7 @@ fn set(
             .map_err(|(error, _)| error)?,
         None => cache
             .insert(hash(key), key, value, weight, &mut evicted)
+            .map(drop)
             .map_err(|(error, _, _)| error)?,
     }
     Ok(evicted.into_iter().collect())

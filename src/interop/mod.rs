@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod class;
+pub mod clock;
 pub mod equality;
 pub mod flight;
 pub mod gc;

@@ -74,14 +74,22 @@ impl CacheIterator {
         rest.get(step - 1).copied()
     }
 
-    fn step(&self, py: Python<'_>, cache: &LruCache) -> Step {
-        let step = self.steps.fetch_add(1, Ordering::Relaxed);
+    fn step(&self, py: Python<'_>, cache: &LruCache, now: u64) -> Step {
         cache.read(py, |entries| {
             if entries.changes() != self.changes {
                 return Step::Changed;
             }
-            let Some(entry) = self.slot(step, entries).and_then(|slot| entries.get(slot)) else {
-                return Step::End;
+            let entry = loop {
+                let step = self.steps.fetch_add(1, Ordering::Relaxed);
+                let Some(slot) = self.slot(step, entries) else {
+                    return Step::End;
+                };
+                // What expired is left out.
+                if let Some(entry) = entries.get(slot)
+                    && !entries.is_due(slot, now)
+                {
+                    break entry;
+                }
             };
             match self.part {
                 Part::Keys => Step::Give(entry.key.clone_ref(py), None),
@@ -105,7 +113,8 @@ impl CacheIterator {
         let Some(cache) = cache else {
             return Ok(None);
         };
-        match self.step(py, cache.get()) {
+        let now = LruCache::now(cache.bind(py))?;
+        match self.step(py, cache.get(), now) {
             Step::Give(one, None) => Ok(Some(one)),
             Step::Give(key, Some(value)) => {
                 Ok(Some(PyTuple::new(py, [key, value])?.into_any().unbind()))

@@ -7,26 +7,28 @@
 )]
 
 mod access;
+mod ages;
 mod comparing;
 mod copying;
 mod making;
 mod removal;
 mod state;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU8};
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping, PyTuple, PyType};
+use pyo3::types::{PyDict, PyMapping, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use self::state::{Phase, State};
 use super::arguments::{self, Argument};
 use super::iterator::{CacheIterator, Part};
 use super::stats::{Cause, Counters};
+use super::sweeper;
 use super::views::{ItemsView, KeysView, ValuesView};
 use super::weigher::Weigher;
-use crate::core::Cache;
+use crate::core::{Cache, NEVER};
 use crate::interop::equality::hash_of;
 use crate::interop::guard::Guarded;
 use crate::interop::{release, trace};
@@ -81,11 +83,29 @@ pub struct LruCache {
     state: Guarded<State>,
     /// Whether there is a `weigher`, to be known without the lock.
     weighed: AtomicBool,
+    /// The [`Timing`], likewise.
+    timing: AtomicU8,
+    /// Whether the sweeper knows it.
+    watched: AtomicBool,
+}
+
+/// How a cache knows the time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// Its entries don't age.
+    Ageless = 0,
+    /// A look needs the cheap clock and changes no age.
+    Cheap = 1,
+    /// There is a timer to ask, or each use sets an age.
+    Asked = 2,
 }
 
 impl Drop for LruCache {
     fn drop(&mut self) {
         let address = self.address();
+        if *self.watched.get_mut() {
+            sweeper::forget(address);
+        }
         let state = self.state.get_mut();
         if state.allocated > 0 {
             trace::report(address, 0);
@@ -94,6 +114,7 @@ impl Drop for LruCache {
             state.entries.take(),
             state.flights.take(),
             state.weigher.take().map(|weigher| weigher.function),
+            state.aging.take(),
             state.on_remove.take(),
         );
         release::release(contents);
@@ -104,12 +125,14 @@ impl Drop for LruCache {
 impl LruCache {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=..., getsizeof=None, *, max_bytes=None, on_remove=None)")]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+    pub fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             state: Guarded::new(State {
                 entries: Cache::new(Some(0), false),
                 flights: Cache::new(None, false),
                 weigher: None,
+                aging: None,
+                swept: NEVER,
                 on_remove: None,
                 counters: Counters::default(),
                 phase: Phase::Made,
@@ -117,6 +140,8 @@ impl LruCache {
                 allocated: 0,
             }),
             weighed: AtomicBool::new(false),
+            timing: AtomicU8::new(Timing::Ageless as u8),
+            watched: AtomicBool::new(false),
         }
     }
 
@@ -132,11 +157,12 @@ impl LruCache {
         let (maxsize, in_bytes) = arguments::bound(slf.py(), &maxsize, max_bytes.as_ref())?;
         let weigher = Weigher::of_cache(slf.py(), getsizeof, in_bytes)?;
         let on_remove = arguments::callable(on_remove, "on_remove")?;
-        Self::configure(slf, maxsize, weigher, on_remove)
+        Self::configure(slf, maxsize, weigher, on_remove, None)
     }
 
-    fn __len__(&self, py: Python<'_>) -> usize {
-        self.look(py, Cache::len)
+    pub fn __len__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        Self::expire_due(slf)?;
+        Ok(slf.get().look(slf.py(), Cache::len))
     }
 
     fn __contains__(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -144,10 +170,10 @@ impl LruCache {
     }
 
     fn __getitem__(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        if let Some(value) = Self::lookup(slf, key, hash_of(key)?)? {
+        if let Some(value) = Self::lookup(slf, key, hash_of(key)?, Self::now(slf)?)? {
             return Ok(value);
         }
-        if slf.get_type().is(PyType::new::<Self>(slf.py())) {
+        if Self::is_plain(slf) {
             return Err(Self::missing(key));
         }
         Ok(slf
@@ -205,7 +231,7 @@ impl LruCache {
         key: &Bound<'_, PyAny>,
         default: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        Ok(Self::lookup(slf, key, hash_of(key)?)?
+        Ok(Self::lookup(slf, key, hash_of(key)?, Self::now(slf)?)?
             .or(default)
             .unwrap_or_else(|| slf.py().None()))
     }
@@ -267,6 +293,7 @@ impl LruCache {
     /// ('a', 1)
     fn popitem<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
+        Self::expire_due(slf)?;
         let taken = slf.get().state.with(py, |state| {
             let pair = state.take_slot(state.entries.first(false)?, Cause::Explicit)?;
             Some((pair, state.callback(py)))
@@ -294,11 +321,12 @@ impl LruCache {
         default: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let hash = hash_of(key)?;
-        if let Some(value) = Self::lookup(slf, key, hash)? {
+        let now = Self::now(slf)?;
+        if let Some(value) = Self::lookup(slf, key, hash, now)? {
             return Ok(value);
         }
         let default = default.unwrap_or_else(|| slf.py().None().into_bound(slf.py()));
-        match Self::store(slf, key, hash, &default, true)? {
+        match Self::store(slf, key, hash, &default, true, None, Some(now))? {
             Ok(present) => Ok(present.unwrap_or_else(|| default.unbind())),
             Err(refusal) => Err(Self::refused(slf, refusal)),
         }
@@ -400,8 +428,9 @@ impl LruCache {
 
     /// The number of entries, or what they weigh together by `getsizeof`.
     #[getter]
-    fn currsize(&self, py: Python<'_>) -> u64 {
-        self.look(py, Cache::weight)
+    fn currsize(slf: &Bound<'_, Self>) -> PyResult<u64> {
+        Self::expire_due(slf)?;
+        Ok(slf.get().look(slf.py(), Cache::weight))
     }
 
     /// Whether the cache was closed.
@@ -420,8 +449,10 @@ impl LruCache {
     /// >>> stats = cache.stats()
     /// >>> stats.hits, stats.misses, stats.hit_ratio
     /// (1, 1, 0.5)
-    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (counters, currsize, maxsize) = self.state.with(py, |state| {
+    fn stats<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        Self::expire_due(slf)?;
+        let (counters, currsize, maxsize) = slf.get().state.with(py, |state| {
             (
                 state.counters,
                 state.entries.weight(),
@@ -556,6 +587,9 @@ impl LruCache {
             if let Some(weigher) = &state.weigher {
                 visit.call(&weigher.function)?;
             }
+            if let Some(aging) = &state.aging {
+                aging.visit(&visit)?;
+            }
             visit.call(&state.on_remove)
         })
     }
@@ -566,6 +600,7 @@ impl LruCache {
                 state.entries.take(),
                 state.flights.take(),
                 state.weigher.take().map(|weigher| weigher.function),
+                state.aging.take(),
                 state.on_remove.take(),
             )
         });

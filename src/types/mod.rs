@@ -1,5 +1,6 @@
 //! One file for each type that Python sees.
 
+pub mod aging;
 pub mod arguments;
 pub mod deep_sizeof;
 pub mod flights;
@@ -7,6 +8,8 @@ pub mod iterator;
 pub mod lru_cache;
 pub mod lru_function;
 pub mod stats;
+pub mod sweeper;
+pub mod ttl_cache;
 pub mod views;
 pub mod weak_attribute;
 pub mod weak_cache;

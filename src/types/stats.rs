@@ -9,6 +9,7 @@ pub enum Cause {
     Size,
     Replaced,
     Explicit,
+    Expired,
     Cleared,
 }
 
@@ -19,6 +20,7 @@ impl Cause {
             Self::Size => "size",
             Self::Replaced => "replaced",
             Self::Explicit => "explicit",
+            Self::Expired => "expired",
             Self::Cleared => "cleared",
         }
     }
@@ -47,6 +49,7 @@ pub struct Counters {
     pub size: u64,
     pub replaced: u64,
     pub explicit: u64,
+    pub expired: u64,
     pub cleared: u64,
 }
 
@@ -57,6 +60,7 @@ impl Counters {
             Cause::Size => &mut self.size,
             Cause::Replaced => &mut self.replaced,
             Cause::Explicit => &mut self.explicit,
+            Cause::Expired => &mut self.expired,
             Cause::Cleared => &mut self.cleared,
         };
         *counter += count as u64;
@@ -76,7 +80,7 @@ impl Counters {
             self.size,
             self.replaced,
             self.explicit,
-            0,
+            self.expired,
             self.cleared,
             0,
         ))?;

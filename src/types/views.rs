@@ -35,7 +35,7 @@ impl View {
     }
 
     fn len(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.cache(py)?.get().look(py, crate::core::Cache::len))
+        LruCache::__len__(&self.cache(py)?)
     }
 
     fn walk(&self, py: Python<'_>, backwards: bool) -> PyResult<CacheIterator> {
@@ -278,7 +278,7 @@ impl ValuesView {
     }
 
     fn __contains__(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        for (_, present) in LruCache::snapshot(&self.0.cache(py)?) {
+        for (_, present) in LruCache::snapshot(&self.0.cache(py)?)? {
             if equality::equal(&present, value)? {
                 return Ok(true);
             }

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 import pytest
 
 from isolated import isolated, resident
-from leaksafe import LRUCache
+from leaksafe import LRUCache, TTLCache, sweeper
 
 Cache = LRUCache[Any, Any]
 
@@ -289,3 +291,31 @@ def test_a_forked_child_has_a_cache_of_its_own() -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     assert list(cache.items()) == [("a", [1])]
+
+
+def native_threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+@isolated()
+def test_one_sweeper_for_all_caches_and_none_after_the_last() -> None:
+    before = native_threads()
+    caches = []
+    for _ in range(1_000):
+        cache = TTLCache[str, object](10, 100)
+        cache["a"] = object()
+        caches.append(cache)
+    assert native_threads() == before + 1
+    assert sweeper.state().caches == 1_000
+    del cache, caches
+    while native_threads() > before:
+        time.sleep(0.005)
+    assert sweeper.state()[:3] == (False, False, 0)
+
+
+@isolated()
+def test_no_sweeper_without_anything_that_expires() -> None:
+    before = native_threads()
+    cache = TTLCache[str, int](10, math.inf)
+    cache["a"] = 1
+    assert native_threads() == before

@@ -7,21 +7,31 @@ use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::LruCache;
 use super::state::{Change, Entries, Pair, Refusal, State};
+use super::{LruCache, Timing};
 use crate::core::Slot;
 use crate::interop::equality::{Verdict, compare, hash_of, is_atomic};
 use crate::interop::lookup::{locate, locate_read};
-use crate::interop::{hot, logging};
+use crate::interop::{clock, hot, logging};
+use crate::types::aging::Lifetime;
 use crate::types::stats::Cause;
 
 impl hot::Mapping for LruCache {
     #[inline]
     fn plain_hit(&self, key: &Bound<'_, PyAny>, hash: u64) -> Option<Py<PyAny>> {
         let py = key.py();
+        let timing = self.timing();
+        let now = match timing {
+            Timing::Ageless => 0,
+            Timing::Cheap => clock::cheap(),
+            Timing::Asked => return None,
+        };
         self.state.hit(py, |state| {
             let slot = state.entries.find_hash(hash)?;
             let entry = state.entries.get(slot)?;
+            if timing == Timing::Cheap && state.entries.is_due(slot, now) {
+                return None;
+            }
             (compare(&entry.key, key) == Verdict::Same).then(|| (slot, entry.value.clone_ref(py)))
         })
     }
@@ -34,7 +44,7 @@ impl hot::Mapping for LruCache {
         value: &Bound<'py, PyAny>,
     ) -> Option<[Bound<'py, PyAny>; 2]> {
         let py = key.py();
-        if logging::enabled(log::Level::Debug) {
+        if logging::enabled(log::Level::Debug) || self.timing() != Timing::Ageless {
             return None;
         }
         self.state
@@ -67,7 +77,21 @@ impl LruCache {
     /// # Errors
     /// What the key's `__hash__` or a comparison raises.
     pub fn peeked(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
-        Self::locate_read(slf, key, |entries, found| {
+        let now = Self::now(slf)?;
+        Self::peeked_at(slf, key, hash_of(key)?, now)
+    }
+
+    /// The same, at a time.
+    ///
+    /// # Errors
+    /// What a comparison raises.
+    pub fn peeked_at(
+        slf: &Bound<'_, Self>,
+        key: &Bound<'_, PyAny>,
+        hash: u64,
+        now: u64,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        Self::locate_read(slf, key, hash, now, |entries, found| {
             Some(entries.get(found?)?.value.clone_ref(slf.py()))
         })
     }
@@ -77,22 +101,24 @@ impl LruCache {
     /// # Errors
     /// What the key's `__hash__` or a comparison raises.
     pub fn has(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        Self::locate_read(slf, key, |_, found| found.is_some())
+        let hash = hash_of(key)?;
+        Self::locate_read(slf, key, hash, Self::now(slf)?, |_, found| found.is_some())
     }
 
     /// All items in order, as they are now.
-    pub fn snapshot<'py>(slf: &Bound<'py, Self>) -> Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-        Self::hashed_snapshot(slf)
-            .into_iter()
-            .map(|(_, key, value)| (key, value))
-            .collect()
+    pub fn snapshot<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+        let items = Self::hashed_snapshot(slf)?.into_iter();
+        Ok(items.map(|(_, key, value)| (key, value)).collect())
     }
 
     pub fn hashed_snapshot<'py>(
         slf: &Bound<'py, Self>,
-    ) -> Vec<(u64, Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    ) -> PyResult<Vec<(u64, Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
         let py = slf.py();
-        slf.get().read(py, |entries| {
+        Self::expire_due(slf)?;
+        Ok(slf.get().read(py, |entries| {
             entries
                 .walk(false)
                 .into_iter()
@@ -105,42 +131,76 @@ impl LruCache {
                     )
                 })
                 .collect()
-        })
+        }))
     }
 
+    /// Runs `section` with the slot of a key, in a section, at a time. An entry that is due is taken out first.
+    ///
+    /// # Errors
+    /// What a comparison raises.
     #[inline]
     pub fn locate<R>(
         slf: &Bound<'_, Self>,
         key: &Bound<'_, PyAny>,
         hash: u64,
+        now: u64,
         section: impl FnOnce(&mut State, Option<Slot>) -> R,
     ) -> PyResult<R> {
-        locate(&slf.get().state, key, hash, |state| &state.entries, section)
+        let mut expired = None;
+        let result = locate(
+            &slf.get().state,
+            key,
+            hash,
+            |state| &state.entries,
+            |state, found| {
+                if let Some(slot) = found
+                    && state.entries.is_due(slot, now)
+                {
+                    let callback = state.callback(slf.py());
+                    expired = state.expire(slot).map(|pair| (pair, callback));
+                    return section(state, None);
+                }
+                section(state, found)
+            },
+        )?;
+        if let Some((pair, on_remove)) = expired {
+            Self::dismiss(slf, [pair], on_remove, Cause::Expired);
+        }
+        Ok(result)
     }
 
     pub fn locate_read<R>(
         slf: &Bound<'_, Self>,
         key: &Bound<'_, PyAny>,
+        hash: u64,
+        now: u64,
         section: impl Fn(&Entries, Option<Slot>) -> R,
     ) -> PyResult<R> {
         locate_read(
             &slf.get().state,
             key,
-            hash_of(key)?,
+            hash,
             |state: &State| &state.entries,
-            |state, found| section(&state.entries, found),
+            |state, found| {
+                let entries = &state.entries;
+                section(entries, found.filter(|&slot| !entries.is_due(slot, now)))
+            },
         )
     }
 
-    /// The value of a key, counted as a hit or, unless `quiet`, as a miss.
+    /// The value of a key, counted as a hit or as a miss.
+    ///
+    /// # Errors
+    /// What a comparison raises.
     #[inline]
     pub fn lookup(
         slf: &Bound<'_, Self>,
         key: &Bound<'_, PyAny>,
         hash: u64,
+        now: u64,
     ) -> PyResult<Option<Py<PyAny>>> {
-        Self::locate(slf, key, hash, |state, found| {
-            let value = found.and_then(|slot| state.hit(slf.py(), slot));
+        Self::locate(slf, key, hash, now, |state, found| {
+            let value = found.and_then(|slot| state.hit(slf.py(), slot, now));
             state.counters.misses += u64::from(value.is_none());
             value
         })
@@ -170,22 +230,26 @@ impl LruCache {
         hash: u64,
         value: &Bound<'_, PyAny>,
         keep: bool,
+        lifetime: Option<Lifetime>,
+        now: Option<u64>,
     ) -> PyResult<Result<Option<Py<PyAny>>, Refusal>> {
         let weight = Self::weigh(slf, key, value)?;
+        let age = Self::age(slf, key, value, lifetime, now)?;
+        let now = age.map_or(0, |(now, _)| now);
         let atomic = is_atomic(key) && is_atomic(value);
         let pair = (key.clone().unbind(), value.clone().unbind());
         let mut change = Change::default();
-        let outcome = Self::locate(slf, key, hash, |state, found| {
+        let outcome = Self::locate(slf, key, hash, now, |state, found| {
             if let (true, Some(slot)) = (keep, found) {
                 // Counted as a miss already: it came between.
                 change.leftover = Some(pair);
-                return Ok(state.used(slf.py(), slot));
+                return Ok(state.used(slf.py(), slot, now));
             }
             if !atomic {
                 state.track(slf);
             }
             state
-                .put(slf.py(), hash, pair, weight, found, &mut change)
+                .put(slf.py(), hash, pair, weight, found, age, &mut change)
                 .map(|()| None)
         })?;
         Self::settle(slf, change);
@@ -198,7 +262,21 @@ impl LruCache {
         hash: u64,
         value: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        match Self::store(slf, key, hash, value, false)? {
+        Self::set_for(slf, key, hash, value, None)
+    }
+
+    /// The same, with a lifetime of the entry's own.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn set_for(
+        slf: &Bound<'_, Self>,
+        key: &Bound<'_, PyAny>,
+        hash: u64,
+        value: &Bound<'_, PyAny>,
+        lifetime: Option<Lifetime>,
+    ) -> PyResult<()> {
+        match Self::store(slf, key, hash, value, false, lifetime, None)? {
             Ok(_) => Ok(()),
             Err(refusal) => Err(Self::refused(slf, refusal)),
         }
@@ -207,7 +285,7 @@ impl LruCache {
     pub fn update_from(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         if let Ok(other) = other.cast::<Self>() {
-            for (hash, key, value) in Self::hashed_snapshot(other) {
+            for (hash, key, value) in Self::hashed_snapshot(other)? {
                 Self::set(slf, &key, hash, &value)?;
             }
         } else if other.hasattr(intern!(py, "keys"))? {
@@ -236,7 +314,7 @@ impl LruCache {
         key: &Bound<'_, PyAny>,
     ) -> PyResult<Option<(Pair, Option<Py<PyAny>>)>> {
         let py = slf.py();
-        Self::locate(slf, key, hash_of(key)?, |state, found| {
+        Self::locate(slf, key, hash_of(key)?, Self::now(slf)?, |state, found| {
             let pair = state.take_slot(found?, Cause::Explicit)?;
             Some((pair, state.callback(py)))
         })

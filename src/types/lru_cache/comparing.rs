@@ -19,7 +19,7 @@ impl LruCache {
         }
         let theirs = PyDict::new(py);
         if let Ok(other) = other.cast::<Self>() {
-            for (key, value) in Self::snapshot(other) {
+            for (key, value) in Self::snapshot(other)? {
                 theirs.set_item(key, value)?;
             }
         } else if let Ok(other) = other.cast::<PyMapping>() {
@@ -31,7 +31,7 @@ impl LruCache {
             return Ok(py.NotImplemented().into_bound(py));
         }
         let ours = PyDict::new(py);
-        for (key, value) in Self::snapshot(slf) {
+        for (key, value) in Self::snapshot(slf)? {
             ours.set_item(key, value)?;
         }
         ours.rich_compare(theirs, pyo3::basic::CompareOp::Eq)
@@ -46,6 +46,7 @@ impl LruCache {
             return Ok(format!("{name}(...)"));
         };
         let py = slf.py();
+        Self::expire_due(slf)?;
         let (pairs, len, currsize, maxsize) = slf.get().read(py, |entries| {
             let mut pairs = Vec::new();
             let mut at = entries.first(false);

@@ -8,11 +8,13 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{IntoPyObjectExt, intern};
 
 use super::LruCache;
-use super::state::{Callables, Phase, Refusal};
-use crate::core::Cache;
+use super::state::{Phase, Refusal, Rules};
+use crate::core::{Cache, NEVER};
 use crate::interop::equality::hash_of;
 use crate::interop::{gc, trace};
-use crate::types::arguments::Argument;
+use crate::types::aging::{Aging, Lifetime};
+use crate::types::arguments;
+use crate::types::ttl_cache::TtlCache;
 use crate::types::weigher::Weigher;
 
 impl LruCache {
@@ -22,18 +24,20 @@ impl LruCache {
         maxsize: Option<u64>,
         weigher: Option<Weigher>,
         on_remove: Option<Py<PyAny>>,
+        aging: Option<Aging>,
     ) -> PyResult<()> {
         let this = slf.get();
-        let exact = slf.get_type().is(PyType::new::<Self>(slf.py()));
-        let tracked = !exact || weigher.is_some() || on_remove.is_some();
+        let callables = weigher.is_some() || on_remove.is_some();
+        let tracked = callables || aging.is_some() || !Self::is_plain(slf);
         let by_weight = weigher.is_some();
         let refused = this.state.with(slf.py(), |state| {
             if state.phase != Phase::Made {
-                return Some((weigher, on_remove));
+                return Some((weigher, on_remove, aging));
             }
             state.entries = Cache::new(maxsize, by_weight);
             state.weigher = weigher;
             state.on_remove = on_remove;
+            this.set_aging(state, aging);
             state.phase = Phase::Open;
             state.tracked = tracked;
             this.weighed.store(by_weight, Ordering::Relaxed);
@@ -50,31 +54,32 @@ impl LruCache {
         }
     }
 
-    /// An empty cache of the same type, bound, callables and attributes.
+    /// An empty cache of the same type, bound, rules and attributes.
     pub fn like<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        let (maxsize, callables) = Self::setup(slf)?;
+        let (maxsize, rules) = Self::setup(slf)?;
         let twin = rebuild(
             &slf.get_type(),
             maxsize.into_bound_py_any(slf.py())?.as_any(),
         )?;
         let twin = twin.cast_into::<Self>()?;
-        Self::restore(&twin, callables, &Self::attributes(slf)?)?;
+        Self::restore(&twin, rules, &Self::attributes(slf)?)?;
         Ok(twin)
     }
 
-    /// The bound, and the two callables.
-    pub fn setup(slf: &Bound<'_, Self>) -> PyResult<(Option<u64>, Callables)> {
+    /// The bound and the rules.
+    pub fn setup(slf: &Bound<'_, Self>) -> PyResult<(Option<u64>, Rules)> {
         let py = slf.py();
-        let (phase, maxsize, callables) = slf.get().state.with(py, |state| {
+        let (phase, maxsize, rules) = slf.get().state.with(py, |state| {
             let getsizeof = state
                 .weigher
                 .as_ref()
                 .map(|weigher| weigher.function.clone_ref(py));
-            let callables = (getsizeof, state.callback(py));
-            (state.phase, state.entries.bound(), callables)
+            let aging = state.aging.as_ref().map(|aging| aging.clone_ref(py));
+            let rules = (getsizeof, state.callback(py), aging);
+            (state.phase, state.entries.bound(), rules)
         });
         match phase {
-            Phase::Open => Ok((maxsize, callables)),
+            Phase::Open => Ok((maxsize, rules)),
             phase => Err(Self::refused(slf, Refusal::Phase(phase))),
         }
     }
@@ -84,10 +89,10 @@ impl LruCache {
         slf.call_method0(intern!(slf.py(), "__getstate__"))
     }
 
-    /// Gives an empty cache its callables and attributes.
+    /// Gives an empty cache its rules and attributes.
     pub fn restore(
         slf: &Bound<'_, Self>,
-        (getsizeof, on_remove): Callables,
+        (getsizeof, on_remove, aging): Rules,
         attributes: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = slf.py();
@@ -96,7 +101,7 @@ impl LruCache {
             .transpose()?;
         let this = slf.get();
         let old = this.state.with(py, |state| {
-            if weigher.is_some() || on_remove.is_some() {
+            if weigher.is_some() || on_remove.is_some() || aging.is_some() {
                 state.track(slf);
             }
             let maxsize = state.entries.bound();
@@ -104,6 +109,7 @@ impl LruCache {
             let entries = Cache::new(maxsize, weigher.is_some());
             (
                 std::mem::replace(&mut state.entries, entries),
+                this.set_aging(state, aging),
                 std::mem::replace(&mut state.weigher, weigher),
                 std::mem::replace(&mut state.on_remove, on_remove),
             )
@@ -128,8 +134,9 @@ impl LruCache {
         Ok(())
     }
 
-    /// An independent cache with the same bound, callables and entries.
+    /// An independent cache with the same bound, rules and entries.
     pub fn duplicate<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        Self::expire_due(slf)?;
         let twin = Self::like(slf)?;
         let py = slf.py();
         // By the stored hashes and weights: a copy asks neither the keys nor `getsizeof` anything.
@@ -145,31 +152,80 @@ impl LruCache {
                 state.track(&twin);
             }
             let empty = std::mem::replace(&mut state.entries, entries);
-            (empty, state.reallocated())
+            let watched = state
+                .aging
+                .as_ref()
+                .is_some_and(|aging| aging.timer.is_none());
+            state.swept = state.entries.earliest_due();
+            (
+                empty,
+                state.reallocated(),
+                (watched && state.swept != NEVER).then_some(state.swept),
+            )
         });
+        if let Some(due) = change.2 {
+            Self::watch(&twin, due);
+        }
         if let Some(allocated) = change.1 {
             trace::report(twin.get().address(), allocated);
         }
         Ok(twin)
     }
 
+    /// Whether the class is one of ours, and no subclass.
+    pub fn is_plain(slf: &Bound<'_, Self>) -> bool {
+        let (class, py) = (slf.get_type(), slf.py());
+        class.is(PyType::new::<Self>(py)) || class.is(PyType::new::<TtlCache>(py))
+    }
+
+    /// All items in order, and of each where there are `aging` rules, its lifetime and what is left of that.
+    fn items_with_ages<'py>(
+        slf: &Bound<'py, Self>,
+        aging: Option<&Aging>,
+    ) -> PyResult<ItemsWithAges<'py>> {
+        let Some(aging) = aging else {
+            return Ok((Self::snapshot(slf)?, Vec::new()));
+        };
+        let py = slf.py();
+        let now = aging.now(py)?;
+        Ok(slf.get().read(py, |entries| {
+            entries
+                .walk(false)
+                .into_iter()
+                .filter(|&slot| !entries.is_due(slot, now))
+                .filter_map(|slot| Some((slot, entries.get(slot)?)))
+                .map(|(slot, entry)| {
+                    let left = aging.remaining(now, entries.deadline(slot));
+                    let span = f64::from_bits(entries.span(slot)).max(left);
+                    let item = (entry.key.bind(py).clone(), entry.value.bind(py).clone());
+                    (item, (span, left))
+                })
+                .unzip()
+        }))
+    }
+
     /// What a pickle keeps.
     pub fn reduced<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
-        let (maxsize, (getsizeof, on_remove)) = Self::setup(slf)?;
+        let (maxsize, (getsizeof, on_remove, aging)) = Self::setup(slf)?;
+        let (items, ages) = Self::items_with_ages(slf, aging.as_ref())?;
+        let aging = aging.map(|aging| (aging.ttl(py), aging.timer, aging.sliding, aging.jitter));
         let rebuild = py.import("leaksafe._core")?.getattr("_rebuild")?;
         // In the state, not in the arguments: any of it may refer back to this cache.
         let state = (
             getsizeof,
             on_remove,
             Self::attributes(slf)?,
-            Self::snapshot(slf),
+            items,
+            aging,
+            ages,
         );
         (rebuild, (slf.get_type(), maxsize), state).into_pyobject(py)
     }
 
     /// Fills a new cache from what [`reduced`](Self::reduced) gave.
     pub fn refill(slf: &Bound<'_, Self>, state: &Bound<'_, PyTuple>) -> PyResult<()> {
+        type AgingArguments<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, bool, f64);
         type Items<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
         let (getsizeof, on_remove, attributes) = (
             state.get_item(0)?.extract()?,
@@ -177,13 +233,22 @@ impl LruCache {
             state.get_item(2)?,
         );
         let items: Items<'_> = state.get_item(3)?.extract()?;
-        Self::restore(slf, (getsizeof, on_remove), &attributes)?;
+        let aging = state.get_item(4)?.extract::<Option<AgingArguments<'_>>>()?;
+        let aging = aging
+            .map(|(ttl, timer, sliding, jitter)| Aging::new(&ttl, timer, sliding, jitter))
+            .transpose()?;
+        let ages: Vec<(f64, f64)> = state.get_item(5)?.extract()?;
+        Self::restore(slf, (getsizeof, on_remove, aging), &attributes)?;
+        let mut ages = ages.into_iter();
         for (key, value) in items {
-            Self::set(slf, &key, hash_of(&key)?, &value)?;
+            let lifetime = ages.next().map(|(span, left)| Lifetime { span, left });
+            Self::set_for(slf, &key, hash_of(&key)?, &value, lifetime)?;
         }
         Ok(())
     }
 }
+
+type ItemsWithAges<'py> = (Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>, Vec<(f64, f64)>);
 
 /// Makes an empty cache of a class, for `copy` and `pickle`.
 ///
@@ -196,7 +261,6 @@ pub fn rebuild<'py>(
     maxsize: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let made = cls.call_method1(intern!(cls.py(), "__new__"), (cls,))?;
-    let maxsize = Argument::Given(maxsize.clone().unbind());
-    LruCache::__init__(made.cast::<LruCache>()?, maxsize, None, None, None)?;
+    LruCache::configure(made.cast()?, arguments::maxsize(maxsize)?, None, None, None)?;
     Ok(made)
 }

@@ -21,7 +21,8 @@ impl LruCache {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let hash = hash_of(key)?;
-        if let Some(value) = Self::lookup(slf, key, hash)? {
+        let now = Self::now(slf)?;
+        if let Some(value) = Self::lookup(slf, key, hash, now)? {
             return Ok(value);
         }
         if !factory.is_callable() {
@@ -43,7 +44,7 @@ impl LruCache {
                 }
             }
             // The last flight may have landed between the look and the boarding.
-            let result = Self::peeked(slf, key).and_then(|present| match present {
+            let result = Self::peeked_at(slf, key, hash, now).and_then(|present| match present {
                 Some(value) => Ok(value),
                 None => Self::make(slf, key, hash, factory),
             });
@@ -61,7 +62,7 @@ impl LruCache {
         factory: &Bound<'_, PyAny>,
     ) -> PyResult<Py<PyAny>> {
         let made = factory.call0()?;
-        match Self::store(slf, key, hash, &made, true)? {
+        match Self::store(slf, key, hash, &made, true, None, None)? {
             Ok(Some(present)) => Ok(present),
             // What doesn't fit, or comes after the close, is the caller's all the same.
             Ok(None) | Err(Refusal::TooHeavy { .. } | Refusal::Phase(_)) => Ok(made.unbind()),

@@ -1,14 +1,19 @@
 //! What happens to entries on their way out, and to those that don't get in.
 
+use std::sync::atomic::Ordering;
+
 use pyo3::exceptions::{PyMemoryError, PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use super::LruCache;
 use super::state::{Change, Pair, Phase, Refusal, State};
+use super::{LruCache, Timing};
 use crate::core::{Removed, StoreError};
 use crate::interop::{logging, trace};
 use crate::types::arguments;
 use crate::types::stats::Cause;
+
+/// So many are taken out at once, so that no other thread waits for long and little is held meanwhile.
+const SLICE: u32 = 1024;
 
 impl LruCache {
     /// Ends a change once the lock is free: tells the tools and the callback, and drops what was taken out.
@@ -16,6 +21,7 @@ impl LruCache {
     pub fn settle(slf: &Bound<'_, Self>, change: Change) {
         if change.on_remove.is_some()
             || change.allocated.is_some()
+            || change.sweep.is_some()
             || logging::enabled(log::Level::Debug)
         {
             Self::tell(slf, change);
@@ -24,6 +30,9 @@ impl LruCache {
 
     #[cold]
     pub fn tell(slf: &Bound<'_, Self>, change: Change) {
+        if let Some(due) = change.sweep {
+            Self::watch(slf, due);
+        }
         if let Some(allocated) = change.allocated {
             trace::report(slf.get().address(), allocated);
         }
@@ -35,6 +44,9 @@ impl LruCache {
         };
         if let Some(pair) = change.leftover.filter(|_| change.replaced) {
             Self::notify(slf, &on_remove, pair, Cause::Replaced);
+        }
+        for pair in change.expired {
+            Self::notify(slf, &on_remove, pair, Cause::Expired);
         }
         for pair in change.evicted {
             Self::notify(slf, &on_remove, pair, Cause::Size);
@@ -105,7 +117,7 @@ impl LruCache {
     /// Empties the cache, and closes it where it `close`s.
     pub fn empty(slf: &Bound<'_, Self>, close: bool) {
         let this = slf.get();
-        let (entries, on_remove, weigher) = this.state.with(slf.py(), |state| {
+        let (entries, on_remove, callables) = this.state.with(slf.py(), |state| {
             let count = state.entries.len();
             state.counters.removed(Cause::Cleared, count);
             let entries = state.entries.take();
@@ -115,11 +127,13 @@ impl LruCache {
             if state.phase == Phase::Open {
                 state.phase = Phase::Closed;
             }
-            (entries, state.on_remove.take(), state.weigher.take())
+            this.timing.store(Timing::Ageless as u8, Ordering::Relaxed);
+            let callables = (state.weigher.take(), state.aging.take());
+            (entries, state.on_remove.take(), Some(callables))
         });
         Self::shrunk(slf);
         Self::dismiss(slf, entries, on_remove, Cause::Cleared);
-        drop(weigher);
+        drop(callables);
     }
 
     /// Tells the tools where the table has become smaller.
@@ -130,12 +144,54 @@ impl LruCache {
         }
     }
 
+    /// Takes out what is due, and says how many that were.
+    ///
+    /// # Errors
+    /// What the timer raises, or its answer deserves.
+    pub fn expire_due(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        if slf.get().timing() == Timing::Ageless {
+            return Ok(0);
+        }
+        let now = Self::now(slf)?;
+        let mut count = 0;
+        loop {
+            let (expired, done) = Self::expire_slice(slf, now);
+            count += expired;
+            if done {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Takes out some of what is due at a time; says how many, and whether that was all.
+    pub fn expire_slice(slf: &Bound<'_, Self>, now: u64) -> (usize, bool) {
+        let (expired, on_remove, allocated, done) = slf.get().state.with(slf.py(), |state| {
+            let mut steps = SLICE;
+            let mut expired = Vec::with_capacity(16);
+            while expired.len() < SLICE as usize
+                && let Some(pair) = state.pop_expired(now, &mut steps)
+            {
+                expired.push(pair);
+            }
+            let done = expired.len() < SLICE as usize && steps > 0;
+            if state.entries.is_empty() {
+                state.entries.release();
+            }
+            (expired, state.callback(slf.py()), state.reallocated(), done)
+        });
+        if let Some(allocated) = allocated {
+            trace::report(slf.get().address(), allocated);
+        }
+        let count = expired.len();
+        Self::dismiss(slf, expired, on_remove, Cause::Expired);
+        (count, done)
+    }
+
     /// Sets the bound, and evicts what is over it.
     pub fn set_maxsize(slf: &Bound<'_, Self>, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
-        // Taken out in slices, so that no other thread waits for long and little is held at once.
-        const SLICE: usize = 1024;
         let py = slf.py();
         let maxsize = arguments::maxsize(maxsize)?;
+        Self::expire_due(slf)?;
         let this = slf.get();
         this.state
             .with(py, |state| {
@@ -147,7 +203,7 @@ impl LruCache {
         loop {
             let change = this.state.with(py, |state| {
                 let mut evicted = Removed::default();
-                while evicted.len() < SLICE {
+                while evicted.len() < SLICE as usize {
                     match state.entries.evict() {
                         Some(pair) => evicted.push(pair),
                         None => break,

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use super::LruCache;
-use crate::core::{Cache, Removed, Slot, StoreError};
+use crate::core::{Cache, Due, Removed, Slot, StoreError};
 use crate::interop::equality::{Verdict, compare, is_atomic};
 use crate::interop::flight::Flight;
 use crate::interop::gc;
 use crate::interop::guard::Noted;
+use crate::types::aging::{Aging, Lifetime};
 use crate::types::stats::{Cause, Counters};
 use crate::types::weigher::Weigher;
 
 /// What a cache holds.
 pub type Entries = Cache<Py<PyAny>, Py<PyAny>>;
 pub type Pair = (Py<PyAny>, Py<PyAny>);
-/// `getsizeof` and `on_remove`.
-pub type Callables = (Option<Py<PyAny>>, Option<Py<PyAny>>);
+/// `getsizeof`, `on_remove` and the rules of age.
+pub type Rules = (Option<Py<PyAny>>, Option<Py<PyAny>>, Option<Aging>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -31,6 +32,9 @@ pub struct State {
     pub entries: Entries,
     pub flights: Cache<Py<PyAny>, Arc<Flight>>,
     pub weigher: Option<Weigher>,
+    pub aging: Option<Box<Aging>>,
+    /// When the sweeper comes: nothing before is news to it.
+    pub swept: u64,
     pub on_remove: Option<Py<PyAny>>,
     pub counters: Counters,
     pub phase: Phase,
@@ -53,6 +57,9 @@ pub struct Change {
     pub leftover: Option<Pair>,
     pub replaced: bool,
     pub evicted: Removed<Pair>,
+    pub expired: Removed<Pair>,
+    /// When the sweeper is to come, where that is news to it.
+    pub sweep: Option<u64>,
     /// The callback, where there is something to tell it.
     pub on_remove: Option<Py<PyAny>>,
     /// The bytes that the table now has, where that changed.
@@ -103,7 +110,8 @@ impl State {
         value: &Bound<'py, PyAny>,
     ) -> Option<[Bound<'py, PyAny>; 2]> {
         let py = key.py();
-        if self.phase != Phase::Open || self.weigher.is_some() || self.on_remove.is_some() {
+        let plain = self.weigher.is_none() && self.on_remove.is_none() && self.aging.is_none();
+        if self.phase != Phase::Open || !plain {
             return None;
         }
         if !self.tracked && !is_atomic(value) {
@@ -134,6 +142,7 @@ impl State {
         (key, value): Pair,
         weight: u64,
         found: Option<Slot>,
+        age: Option<(u64, Lifetime)>,
         change: &mut Change,
     ) -> Result<(), Refusal> {
         if let Err(refusal) = self.refuse_unless_open() {
@@ -141,6 +150,19 @@ impl State {
             return Err(refusal);
         }
         let len = self.entries.len();
+        if let Some((now, _)) = age {
+            if found.is_none() {
+                // Not when the rest expired: iterators may be under way, for which that is no change.
+                self.entries.shrink();
+            }
+            let mut steps = u32::MAX;
+            while self.entries.lacks_room(weight)
+                && let Some(pair) = self.pop_expired(now, &mut steps)
+            {
+                change.expired.push(pair);
+            }
+        }
+        let mut placed = found;
         let stored = match found {
             Some(slot) => {
                 match self
@@ -159,10 +181,17 @@ impl State {
             None => self
                 .entries
                 .insert(hash, key, value, weight, &mut change.evicted)
-                .map(|()| self.counters.insertions += 1),
+                .map(|slot| {
+                    placed = slot;
+                    self.counters.insertions += 1;
+                }),
         };
+        if let (Ok(()), Some(slot), Some((now, lifetime))) = (&stored, placed, age) {
+            self.set_age(slot, now, lifetime);
+            change.sweep = self.news(slot);
+        }
         self.counters.size += change.evicted.len() as u64;
-        if change.replaced || !change.evicted.is_empty() {
+        if change.replaced || !change.evicted.is_empty() || !change.expired.is_empty() {
             change.on_remove = self.callback(py);
         }
         if self.entries.len() != len {
@@ -195,18 +224,59 @@ impl State {
         Some(pair)
     }
 
-    /// The value in a slot, which becomes the most recent.
+    /// Sets the age of an entry, at a time.
+    pub fn set_age(&mut self, slot: Slot, now: u64, lifetime: Lifetime) {
+        if let Some(aging) = &self.aging {
+            let deadline = aging.deadline(now, lifetime.left);
+            self.entries
+                .set_deadline(slot, deadline, lifetime.span.to_bits(), now);
+        }
+    }
+
+    /// When the sweeper is to come for the entry in a slot, where that is news to it.
+    pub fn news(&mut self, slot: Slot) -> Option<u64> {
+        let deadline = self.entries.deadline(slot);
+        let watched = self
+            .aging
+            .as_ref()
+            .is_some_and(|aging| aging.timer.is_none());
+        (watched && deadline < self.swept).then(|| {
+            self.swept = deadline;
+            deadline
+        })
+    }
+
+    /// Takes out an entry that is due at a time, where one is found in at most so many steps.
+    pub fn pop_expired(&mut self, now: u64, steps: &mut u32) -> Option<Pair> {
+        match self.entries.due(now, steps) {
+            Due::Slot(slot) => self.expire(slot),
+            Due::Nothing | Due::Unfinished => None,
+        }
+    }
+
+    /// Takes out an entry that is due.
+    pub fn expire(&mut self, slot: Slot) -> Option<Pair> {
+        let pair = self.entries.expire(slot)?;
+        self.counters.removed(Cause::Expired, 1);
+        Some(pair)
+    }
+
+    /// The value in a slot, which becomes the most recent, at a time.
     #[inline]
-    pub fn used(&mut self, py: Python<'_>, slot: Slot) -> Option<Py<PyAny>> {
+    pub fn used(&mut self, py: Python<'_>, slot: Slot, now: u64) -> Option<Py<PyAny>> {
         let value = self.entries.get(slot)?.value.clone_ref(py);
         self.entries.touch(slot);
+        if self.aging.as_ref().is_some_and(|aging| aging.sliding) {
+            let span = f64::from_bits(self.entries.span(slot));
+            self.set_age(slot, now, Lifetime::new(span));
+        }
         Some(value)
     }
 
     /// The same, counted.
     #[inline]
-    pub fn hit(&mut self, py: Python<'_>, slot: Slot) -> Option<Py<PyAny>> {
-        let value = self.used(py, slot)?;
+    pub fn hit(&mut self, py: Python<'_>, slot: Slot, now: u64) -> Option<Py<PyAny>> {
+        let value = self.used(py, slot, now)?;
         self.counters.hits += 1;
         Some(value)
     }

@@ -1,0 +1,187 @@
+"""G4: what has expired is released even if nobody touches the cache again."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import sys
+import time
+import warnings
+import weakref
+from collections.abc import Callable
+
+from isolated import isolated
+from leaksafe import TTLCache, sweeper
+
+
+class Value:
+    """Something that can be watched."""
+
+
+# Forking beside a thread is what these cases are about.
+warnings.simplefilter("ignore", DeprecationWarning)
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """Waits, within the time limit of the case, until something is so."""
+    while not condition():
+        time.sleep(0.005)
+    return True
+
+
+@isolated()
+def test_untouched_values_are_freed() -> None:
+    cache = TTLCache[int, Value](None, 0.1)
+    alive = weakref.WeakSet[Value]()
+    for number in range(10_000):
+        value = cache[number] = Value()
+        alive.add(value)
+    del value
+    assert soon(lambda: not alive)
+    assert sys.getsizeof(cache) < 10_000, "the table is given back too"
+
+
+@isolated()
+def test_each_in_its_time() -> None:
+    gone: list[str] = []
+    cache = TTLCache[str, int](
+        10, 60, on_remove=lambda key, value, cause: gone.append(f"{key} {cause}")
+    )
+    cache.set("third", 3, ttl=0.4)
+    cache.set("first", 1, ttl=0.05)
+    cache.set("second", 2, ttl=0.2)
+    cache.set("never", 4, ttl=math.inf)
+    assert soon(lambda: len(gone) == 3)
+    assert gone == ["first expired", "second expired", "third expired"]
+    assert list(cache) == ["never"]
+
+
+@isolated()
+def test_a_shorter_life_than_the_others_is_seen() -> None:
+    cache = TTLCache[str, Value](10, 3600)
+    cache["long"] = Value()
+    soon(lambda: sweeper.state().passes > 0)
+    value = cache["touched"] = Value()
+    reference = weakref.ref(value)
+    del value
+    assert cache.touch("touched", 0.05)
+    assert soon(lambda: reference() is None)
+    assert "long" in cache
+
+
+@isolated()
+def test_copies_are_swept_too() -> None:
+    cache = TTLCache[str, Value](10, 0.1)
+    cache["a"] = Value()
+    reference = weakref.ref(cache["a"])
+    twin = cache.copy()
+    assert soon(lambda: reference() is None)
+    assert not twin
+
+
+@isolated()
+def test_on_remove_and_destructors_in_the_sweeper_may_use_the_cache() -> None:
+    log: list[object] = []
+
+    class Restless:
+        def __del__(self) -> None:
+            cache[f"again {len(cache)}"] = 1
+            log.append(cache.expire())
+
+    cache = TTLCache[str, object](
+        10, 0.05, on_remove=lambda key, value, cause: log.append(len(cache))
+    )
+    for number in range(5):
+        cache[str(number)] = Restless()
+    assert soon(lambda: len(log) >= 15)
+    assert soon(lambda: not cache)
+
+
+@isolated()
+def test_a_cache_dropped_while_it_is_swept() -> None:
+    for _ in range(30):
+        cache = TTLCache[int, Value](None, 0.01)
+        cache.update((number, Value()) for number in range(3_000))
+        reference = weakref.ref(cache)
+        time.sleep(0.01)
+        del cache
+        assert soon(lambda: reference() is None)
+    gc.collect()
+    assert not [value for value in gc.get_objects() if type(value) is Value]
+
+
+@isolated()
+def test_a_callback_that_raises_stops_nothing() -> None:
+    seen: list[object] = []
+    sys.unraisablehook = lambda unraisable: seen.append(unraisable.exc_value)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no")
+
+    cache = TTLCache[int, int](None, 0.05, on_remove=fail)
+    cache.update((number, number) for number in range(5))
+    assert soon(lambda: len(seen) == 5)
+    assert not cache
+
+
+@isolated()
+def test_a_paused_sweeper_frees_nothing_until_it_is_asked() -> None:
+    sweeper.pause()
+    cache = TTLCache[str, Value](10, 0.05)
+    value = cache["a"] = Value()
+    reference = weakref.ref(value)
+    del value
+    time.sleep(0.2)
+    assert reference() is not None
+    assert sweeper.run_once() == 1
+    assert reference() is None
+    value = cache["b"] = Value()
+    reference = weakref.ref(value)
+    del value
+    sweeper.resume()
+    assert soon(lambda: reference() is None)
+
+
+@isolated()
+def test_a_cache_with_a_timer_is_swept_by_operations_only() -> None:
+    asked: list[int] = []
+
+    def timer() -> float:
+        asked.append(1)
+        return time.monotonic()
+
+    cache = TTLCache[str, int](10, 0.02, timer)
+    cache["a"] = 1
+    assert sweeper.state() == (False, False, 0, 0)
+    time.sleep(0.1)
+    assert len(asked) == 1
+    assert cache.expire() == 1
+
+
+@isolated()
+def test_a_forked_child_frees_what_expires() -> None:
+    cache = TTLCache[str, Value](10, 0.2)
+    value = cache["a"] = Value()
+    reference = weakref.ref(value)
+    del value
+    child = os.fork()
+    if child == 0:
+        soon(lambda: reference() is None)
+        os._exit(0 if sweeper.state().running else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert soon(lambda: reference() is None)
+
+
+@isolated()
+def test_fork_while_it_sweeps() -> None:
+    cache = TTLCache[int, list[int]](None, 0.01)
+    for _ in range(20):
+        cache.update((number, [number]) for number in range(5_000))
+        child = os.fork()
+        if child == 0:
+            soon(lambda: not cache)
+            cache[1] = [1]
+            soon(lambda: sys.getsizeof(cache) < 5_000)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
