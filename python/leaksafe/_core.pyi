@@ -73,6 +73,7 @@ __all__ = [
     "_WeakReaper",
     "_WeakValues",
     "__version__",
+    "_adopt",
     "_panic_once",
     "_rebuild",
     "set_log_level",
@@ -82,6 +83,7 @@ __all__ = [
 __version__: str
 TRACEMALLOC_DOMAIN: int
 
+def _adopt(class_: type, name: str, /) -> None: ...
 def _panic_once() -> None: ...
 def set_log_level(level: int, /) -> None: ...
 def _rebuild(cls: type[_T], maxsize: SupportsIndex | None, /) -> _T: ...

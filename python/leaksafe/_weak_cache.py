@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Self, SupportsIndex, TypeVar
 
-from leaksafe._core import _WeakCache  # pyright: ignore[reportPrivateUsage]
+from leaksafe._core import (
+    _adopt,  # pyright: ignore[reportPrivateUsage]
+    _WeakCache,  # pyright: ignore[reportPrivateUsage]
+)
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -62,3 +65,6 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._keys()!r}, maxsize={self.maxsize})"
+
+
+_adopt(WeakCache, "get")

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self, TypeAlias, TypeVar, cast
 from weakref import ref
 
 from leaksafe._core import (
+    _adopt,  # pyright: ignore[reportPrivateUsage]
     _WeakKeys,  # pyright: ignore[reportPrivateUsage]
     _WeakValues,  # pyright: ignore[reportPrivateUsage]
 )
@@ -329,3 +330,7 @@ class WeakIdDictionary(WeakKeyDictionary[_K, _V]):
         )
 
     __hash__ = None
+
+
+for _class in (WeakValueDictionary, WeakKeyDictionary, WeakIdDictionary):
+    _adopt(_class, "get")

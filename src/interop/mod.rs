@@ -1,6 +1,7 @@
 //! How Rust talks to CPython. All of the crate's `unsafe` is here, each block with the reason why it is sound.
 
 pub mod call;
+pub mod descriptor;
 pub mod equality;
 pub mod flight;
 pub mod gc;
