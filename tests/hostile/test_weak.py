@@ -323,4 +323,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel: Callable[[], object] = Model.TestCase
-TestModel.settings = settings(max_examples=60, stateful_step_count=40)  # type: ignore[attr-defined]
+TestModel.settings = settings(stateful_step_count=40)  # type: ignore[attr-defined]
