@@ -33,7 +33,7 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
     The length may so exceed `maxsize`, by entries whose values others keep alive.
 
     `[]`, `get`, `setdefault`, `get_or_create` and setting a value make an entry the most recent;
-    `in` and iteration don't. Every operation on one key is O(1). An entry costs about 60 bytes
+    `in` and iteration don't. Every operation on one key is O(1). An entry costs about 50 bytes
     beside its key and value, and 80 more for CPython's weak reference if there is one.
 
     >>> from leaksafe import WeakCache

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from harness import in_threads
-from isolated import each, isolated, run_source
+from isolated import each, isolated, raises, run_source
 from leaksafe import (
     WeakCache,
     WeakIdDictionary,
@@ -171,6 +171,25 @@ def test_what_dies_while_it_is_compared() -> None:
         mine = Mortal()
         operation(keys, mine)
         assert [key is mine for key in keys] == [True] * len(keys)
+
+
+@isolated()
+def test_a_callback_called_by_hand_takes_nothing_else_out() -> None:
+    values, thing, other = WeakValueDictionary[int, Cycle](), Cycle(), Cycle()
+    values[1] = thing
+    (reference,) = weakref.getweakrefs(thing)
+    reaper: Any = reference.__callback__
+    for wrong in ((), (1,), (reference, reference), (WeakSet([other]),)):
+        with raises(TypeError, "callback of weak references"):
+            reaper(*wrong)
+    strange = weakref.ref(other)
+    hash(strange)
+    reaper(strange)
+    assert dict(values) == {1: thing}
+    reaper(reference)
+    assert dict(values) == {}
+    del thing
+    assert len(values) == 0
 
 
 @isolated()
