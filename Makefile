@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cachetools check bench miri clean ready-to-test
+.PHONY: help demo test test-cachetools check bench soak miri clean ready-to-test
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -32,6 +32,9 @@ check: ready-to-test $(VENV)/.group-lint ## the checks that take little time
 bench: $(VENV)/.built $(VENV)/.group-bench ## speed and memory beside the peers, then core alone (ARGS=--help: the options)
 	@$(PY) -m benches $(ARGS)
 	@cargo bench --no-default-features --bench core
+
+soak: ready-to-test ## the models of the weak containers for about ten minutes, at random
+	@$(PY) -m pytest -q --timeout=3600 --hypothesis-profile=soak tests/hostile/test_weak.py -k Model
 
 miri: ## the tests of core under Miri
 	@cargo +nightly miri --version >/dev/null 2>&1 || { echo "Miri is not there: rustup toolchain install nightly --component miri,rust-src" >&2; exit 1; }

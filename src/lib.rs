@@ -68,6 +68,13 @@ mod python {
         crate::interop::vectorcall::panic_once();
     }
 
+    /// Gives a class a method descriptor of its own for a method that it inherits.
+    #[pyfunction]
+    #[pyo3(signature = (class, name, /))]
+    fn _adopt(class: &Bound<'_, pyo3::types::PyType>, name: &str) -> PyResult<()> {
+        crate::interop::descriptor::adopt(class, name)
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();

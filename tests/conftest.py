@@ -20,6 +20,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("search", max_examples=5_000, deadline=None)
+# `make soak`: models for ten minutes
+settings.register_profile("soak", max_examples=25_000, deadline=None, database=None)
 settings.load_profile("repeatable")
 
 

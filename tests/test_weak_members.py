@@ -91,6 +91,9 @@ def test_on_collect_is_called_after_each_removal() -> None:
 def test_a_set_is_copied_and_pickled_with_its_living_members() -> None:
     class_members = [Window("a"), Window("b")]
     original = WeakSet(class_members)
+    assert copy.deepcopy(original) == original
+    twins, list_twin = copy.deepcopy((class_members, WeakList(class_members)))
+    assert list(list_twin) == twins != class_members
     assert copy.copy(original) == original
     assert isinstance(original, MutableSet)
     loaded, windows = pickle.loads(pickle.dumps((WeakList(class_members), class_members)))

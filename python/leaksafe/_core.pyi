@@ -75,6 +75,7 @@ __all__ = [
     "_WeakReaper",
     "_WeakValues",
     "__version__",
+    "_adopt",
     "_defer_refcount",
     "_entry_size",
     "_panic_once",
@@ -93,6 +94,7 @@ __all__ = [
 __version__: str
 TRACEMALLOC_DOMAIN: int
 
+def _adopt(class_: type, name: str, /) -> None: ...
 def _defer_refcount(shared: object, /) -> None: ...
 def _entry_size(key: object, value: object, /) -> int: ...
 def _panic_once() -> None: ...

@@ -3,6 +3,7 @@
 pub mod call;
 pub mod class;
 pub mod clock;
+pub mod descriptor;
 pub mod equality;
 pub mod flight;
 pub mod gc;

@@ -372,7 +372,7 @@ impl WeakCache {
             closed: false,
             allocated: 0,
         })));
-        let table = Arc::<Shared>::downgrade(&shared);
+        let table = Arc::<Shared>::clone(&shared);
         Ok(Self {
             shared,
             reaper: WeakReaper::make(py, table)?,
@@ -417,6 +417,10 @@ impl WeakCache {
     }
 
     /// Returns the value of `key`, which becomes the most recent, or `default`. O(1).
+    ///
+    /// >>> from leaksafe import WeakCache
+    /// >>> WeakCache(2).get("a", "nothing")
+    /// 'nothing'
     #[pyo3(signature = (key, default = None))]
     fn get<'py>(
         &self,

@@ -374,6 +374,12 @@ impl WeakKeys {
     }
 
     /// Returns the value of `key`, or `default`. O(1).
+    ///
+    /// >>> from leaksafe import WeakKeyDictionary
+    /// >>> class Page: ...
+    /// >>> page = Page()
+    /// >>> WeakKeyDictionary({page: 1}).get(page)
+    /// 1
     #[pyo3(signature = (key, default = None))]
     fn get<'py>(
         &self,

@@ -1,7 +1,7 @@
 //! What the weak containers share: a table of entries, each of which leaves when its referent dies.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
 use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
@@ -122,7 +122,7 @@ impl WeakReaper {
     ///
     /// # Errors
     /// `MemoryError`.
-    pub fn make(py: Python<'_>, table: Weak<dyn Reap>) -> PyResult<Py<Self>> {
+    pub fn make(py: Python<'_>, table: Arc<dyn Reap>) -> PyResult<Py<Self>> {
         let entry = reference::reap::<Self>;
         Py::new(py, Self { entry, table })
     }
@@ -139,7 +139,13 @@ impl<E: Entry> Reap for Shared<E> {
                 .and_then(|slot| state.entries.remove(slot))
                 .map(|entry| entry.into_parts(py));
             let on_collect = state.on_collect.as_ref().map(|tell| tell.bind(py).clone());
-            (removed, on_collect, state.reallocated())
+            // A removal gives memory back where it was the last.
+            let emptied = state.entries.is_empty();
+            (
+                removed,
+                on_collect,
+                emptied.then(|| state.reallocated()).flatten(),
+            )
         });
         self.report(allocated);
         if let (Some((_, other)), Some(on_collect)) = (&removed, on_collect) {
@@ -148,19 +154,19 @@ impl<E: Entry> Reap for Shared<E> {
     }
 }
 
-/// The callback of a container's references. It keeps nothing alive.
+/// The callback of a container's references. It doesn't keep the container.
 #[pyclass(frozen, module = "leaksafe._core", name = "_WeakReaper")]
 #[repr(C)]
 pub struct WeakReaper {
     entry: vectorcall::Entry,
-    table: Weak<dyn Reap>,
+    /// A table's references hold their reaper, and that the table: its container, which empties it when it goes, ends
+    /// this.
+    table: Arc<dyn Reap>,
 }
 
 impl Reaping for WeakReaper {
     fn reap(&self, reference: &Bound<'_, PyAny>) {
-        if let Some(table) = self.table.upgrade() {
-            table.reap(reference);
-        }
+        self.table.reap(reference);
     }
 }
 
@@ -193,7 +199,7 @@ impl<E: Entry> WeakTable<E> {
             }),
             walkers: AtomicUsize::new(0),
         });
-        let table = Arc::<Shared<E>>::downgrade(&shared);
+        let table = Arc::<Shared<E>>::clone(&shared);
         Ok(Self {
             shared,
             reaper: WeakReaper::make(py, table)?,

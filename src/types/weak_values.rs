@@ -221,6 +221,10 @@ impl WeakValues {
     }
 
     /// Returns the value of `key`, or `default`. O(1).
+    ///
+    /// >>> from leaksafe import WeakValueDictionary
+    /// >>> WeakValueDictionary().get("a", "nothing")
+    /// 'nothing'
     #[pyo3(signature = (key, default = None))]
     fn get<'py>(
         &self,

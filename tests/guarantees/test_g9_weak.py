@@ -174,7 +174,7 @@ def test_nothing_is_left_of(name: str) -> None:
     seen = []
     for _ in range(4):
         *before, blocks = measure()
-        for number in range(ROUNDS // 20):
+        for number in range(ROUNDS):
             operation()
             if name in ("in a cycle", "owned") and number % 200 == 0:
                 gc.collect()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from harness import in_threads
-from isolated import each, isolated, run_source
+from isolated import each, isolated, raises, run_source
 from leaksafe import (
     WeakCache,
     WeakIdDictionary,
@@ -174,6 +174,25 @@ def test_what_dies_while_it_is_compared() -> None:
 
 
 @isolated()
+def test_a_callback_called_by_hand_takes_nothing_else_out() -> None:
+    values, thing, other = WeakValueDictionary[int, Cycle](), Cycle(), Cycle()
+    values[1] = thing
+    (reference,) = weakref.getweakrefs(thing)
+    reaper: Any = reference.__callback__
+    for wrong in ((), (1,), (reference, reference), (WeakSet([other]),)):
+        with raises(TypeError, "callback of weak references"):
+            reaper(*wrong)
+    strange = weakref.ref(other)
+    hash(strange)
+    reaper(strange)
+    assert dict(values) == {1: thing}
+    reaper(reference)
+    assert dict(values) == {}
+    del thing
+    assert len(values) == 0
+
+
+@isolated()
 def test_many_deaths_at_once_in_a_cycle() -> None:
     things: list[Any] = [Cycle(number) for number in range(50_000)]
     things.append(things)
@@ -323,4 +342,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel: Callable[[], object] = Model.TestCase
-TestModel.settings = settings(max_examples=60, stateful_step_count=40)  # type: ignore[attr-defined]
+TestModel.settings = settings(stateful_step_count=40)  # type: ignore[attr-defined]
