@@ -14,6 +14,7 @@ mod removed;
 mod seats;
 mod shared_lock;
 mod slots;
+mod spread;
 #[cfg(test)]
 mod tests;
 
