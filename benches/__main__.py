@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benches import fresh, functions, mapping, threads
+from benches import expiry, fresh, functions, mapping, threads
 from benches.measure import Settings, pin
 from benches.peers import Peer, load
 from benches.table import Section, render, summary
@@ -21,6 +21,7 @@ SUITES: dict[str, Suite] = {
     **dict.fromkeys(functions.CALLS, functions.section),
     **dict.fromkeys(fresh.MEASURES, fresh.section),
     **dict.fromkeys(threads.SCALING, threads.section),
+    **dict.fromkeys(expiry.EXPIRY, expiry.section),
 }
 
 
