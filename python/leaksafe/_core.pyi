@@ -197,7 +197,6 @@ class LRUCache(MutableMapping[_K, _V]):
 
 _Lifetime: TypeAlias = float | timedelta
 
-@disjoint_base
 class TTLCache(LRUCache[_K, _V]):
     def __init__(
         self,

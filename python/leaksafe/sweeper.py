@@ -1,8 +1,9 @@
 """The thread that lets go of what has expired, in every cache whose entries age by the clock.
 
-There is one in a process. It starts with the first entry that will expire, sleeps until something is due, and ends when
-the last such cache is gone. Destructors of expired values and ``on_remove`` may run in it. At exit it is stopped before
-the interpreter goes, and a forked child has its own. Caches with a ``timer`` are not its business.
+There is one in a process. It starts with the first entry that will expire, sleeps until something
+is due, and ends when the last such cache is gone. Destructors of expired values and ``on_remove``
+may run in it. At exit it is stopped before the interpreter goes, and a forked child has its own.
+Caches with a ``timer`` are not its business.
 
 >>> from leaksafe import TTLCache, sweeper
 >>> cache = TTLCache(100, ttl=0.001)
@@ -46,7 +47,10 @@ def resume() -> None:
 
 
 def run_once() -> int:
-    """Free what has expired in every cache that the sweeper knows, in this thread, and return how many entries went."""
+    """Free what has expired in every cache that the sweeper knows, in this thread.
+
+    Returns how many entries went.
+    """
     return _core._sweeper_run()
 
 

@@ -1,11 +1,17 @@
 //! A bounded map: dense slots, an index over them, and an eviction order beside.
 
+mod deadlines;
+mod drain;
+
 use hashbrown::HashTable;
 
-use super::ages::{Ages, Due, NEVER};
+use super::ages::Ages;
 use super::order::{Order, Recency};
 use super::removed::Removed;
 use super::slots::{Slot, Slots};
+use super::spread::spread;
+
+pub use drain::Drain;
 
 /// A key and its value, with the hash that the key had on its way in.
 #[derive(Debug)]
@@ -45,19 +51,6 @@ pub struct Cache<K, V, O = Recency> {
     weight: u64,
     bound: Option<u64>,
     changes: u64,
-}
-
-/// Spreads a hash over the index, which takes its position from the low bits and seven tag bits from the top.
-///
-/// Python hashes an integer to itself, and a float with a short fraction to a number whose low bits, or whose high ones,
-/// are all zero. So both halves of a full product count (the folded multiplication of wyhash and foldhash), and what that
-/// leaves at the top is folded down once more: without, some strides still fill half of the positions only.
-#[inline]
-pub(super) fn spread(hash: u64) -> u64 {
-    let product = u128::from(hash) * 0x9E37_79B9_7F4A_7C15;
-    #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
-    let folded = product as u64 ^ (product >> 64) as u64;
-    folded ^ (folded >> 32)
 }
 
 impl<K, V, O: Order> Cache<K, V, O> {
@@ -478,46 +471,6 @@ impl<K, V, O: Order> Cache<K, V, O> {
         slots
     }
 
-    /// Whether the entry in a slot is due at a time.
-    #[must_use]
-    #[inline]
-    pub fn is_due(&self, slot: Slot, now: u64) -> bool {
-        self.deadline(slot) <= now
-    }
-
-    /// When the entry in a slot is due; [`NEVER`] where it isn't.
-    #[must_use]
-    #[inline]
-    pub fn deadline(&self, slot: Slot) -> u64 {
-        self.ages.as_ref().map_or(NEVER, |ages| ages.deadline(slot))
-    }
-
-    /// The span that the deadline of a slot came from, where those are kept.
-    #[must_use]
-    pub fn span(&self, slot: Slot) -> u64 {
-        self.ages.as_ref().map_or(0, |ages| ages.span(slot))
-    }
-
-    /// Gives the entry in `slot`, which must be filled, a deadline, at a time `now`. Only where there are ages.
-    pub fn set_deadline(&mut self, slot: Slot, deadline: u64, span: u64, now: u64) {
-        if let Some(ages) = &mut self.ages {
-            ages.set(slot, deadline, span, now);
-        }
-    }
-
-    /// A slot whose entry is due at `now`, found in at most so many steps.
-    pub fn due(&mut self, now: u64, steps: &mut u32) -> Due {
-        self.ages
-            .as_mut()
-            .map_or(Due::Nothing, |ages| ages.due(now, steps))
-    }
-
-    /// A time before which nothing is due.
-    #[must_use]
-    pub fn earliest_due(&self) -> u64 {
-        self.ages.as_ref().map_or(NEVER, |ages| ages.earliest_due())
-    }
-
     /// Whether an entry of this weight needs another to go.
     #[must_use]
     pub fn lacks_room(&self, weight: u64) -> bool {
@@ -546,19 +499,6 @@ impl<K, V, O: Order> Cache<K, V, O> {
                 ..empty
             },
             None => empty,
-        }
-    }
-
-    /// The deadline, the span and the time of the wheel.
-    fn age(&self, slot: Slot) -> Option<(u64, u64, u64)> {
-        self.ages
-            .as_ref()
-            .map(|ages| (ages.deadline(slot), ages.span(slot), ages.elapsed()))
-    }
-
-    fn set_age(&mut self, slot: Slot, age: Option<(u64, u64, u64)>) {
-        if let Some((deadline, span, now)) = age {
-            self.set_deadline(slot, deadline, span, now);
         }
     }
 
@@ -647,52 +587,5 @@ impl<K, V, O: Order> Cache<K, V, O> {
                 slots.get(slot).map_or(0, |entry| spread(entry.hash))
             })
             .map_err(|_| StoreError::OutOfMemory)
-    }
-}
-
-/// All that was in a cache, in its order: an iterator that owns what it has not yet given.
-#[derive(Debug)]
-pub struct Drain<K, V, O = Recency> {
-    slots: Slots<Entry<K, V>>,
-    order: O,
-}
-
-impl<K, V, O: Order> Iterator for Drain<K, V, O> {
-    type Item = (K, V);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let slot = self.order.victim()?;
-        self.order.removed(slot);
-        self.slots
-            .remove(slot)
-            .map(|Entry { key, value, .. }| (key, value))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.slots.len(), Some(self.slots.len()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::spread;
-
-    /// The number times `2**shift`, modulo the prime that Python's numeric hashes are taken by.
-    fn moved(number: u64, shift: u32) -> u64 {
-        const PRIME: u128 = (1 << 61) - 1;
-        u64::try_from((u128::from(number) << shift) % PRIME).unwrap_or(u64::MAX)
-    }
-
-    #[test]
-    fn hashes_that_differ_in_a_few_bits_anywhere_are_spread() {
-        const COUNT: u64 = 1_024;
-        for shift in 0..61 {
-            let hashes = (0..COUNT).map(|number| moved(number, shift));
-            let positions: HashSet<u64> = hashes.map(|hash| spread(hash) % 4_096).collect();
-            // At random, 906 of the positions would be taken; the least of these strides takes 870.
-            assert!(positions.len() > 850, "{} by {shift}", positions.len());
-        }
     }
 }

@@ -15,6 +15,7 @@ mod removed;
 mod seats;
 mod shared_lock;
 mod slots;
+mod spread;
 #[cfg(test)]
 mod tests;
 

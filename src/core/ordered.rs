@@ -2,8 +2,8 @@
 
 use hashbrown::HashTable;
 
-use super::cache::spread;
 use super::slots::Slot;
+use super::spread::spread;
 
 /// What is told where it is, so that it can be taken out without being looked for.
 pub trait Placed {

@@ -20,8 +20,8 @@ mod platform {
     const SECOND: u64 = 1_000_000_000;
 
     fn nanoseconds(time: libc::timespec) -> u64 {
-        let number = |part: i64| u64::try_from(part).unwrap_or(0);
-        number(time.tv_sec.into()) * SECOND + number(time.tv_nsec.into())
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        seconds * SECOND + u64::try_from(time.tv_nsec).unwrap_or(0)
     }
 
     #[inline]

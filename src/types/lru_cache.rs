@@ -33,6 +33,7 @@ use crate::interop::equality::hash_of;
 use crate::interop::guard::Guarded;
 use crate::interop::{release, trace};
 
+pub use self::ages::Timing;
 pub use self::copying::rebuild;
 pub use self::removal::take;
 pub use self::state::Entries;
@@ -87,17 +88,6 @@ pub struct LruCache {
     timing: AtomicU8,
     /// Whether the sweeper knows it.
     watched: AtomicBool,
-}
-
-/// How a cache knows the time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Timing {
-    /// Its entries don't age.
-    Ageless = 0,
-    /// A look needs the cheap clock and changes no age.
-    Cheap = 1,
-    /// There is a timer to ask, or each use sets an age.
-    Asked = 2,
 }
 
 impl Drop for LruCache {

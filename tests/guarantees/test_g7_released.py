@@ -294,7 +294,7 @@ def test_a_forked_child_has_a_cache_of_its_own() -> None:
 
 
 def native_threads() -> int:
-    return len(os.listdir("/proc/self/task"))
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 @isolated()

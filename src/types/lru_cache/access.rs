@@ -16,6 +16,9 @@ use crate::interop::{clock, hot, logging};
 use crate::types::aging::Lifetime;
 use crate::types::stats::Cause;
 
+/// A hash, a key and a value.
+type HashedItem<'py> = (u64, Bound<'py, PyAny>, Bound<'py, PyAny>);
+
 impl hot::Mapping for LruCache {
     #[inline]
     fn plain_hit(&self, key: &Bound<'_, PyAny>, hash: u64) -> Option<Py<PyAny>> {
@@ -44,11 +47,16 @@ impl hot::Mapping for LruCache {
         value: &Bound<'py, PyAny>,
     ) -> Option<[Bound<'py, PyAny>; 2]> {
         let py = key.py();
-        if logging::enabled(log::Level::Debug) || self.timing() != Timing::Ageless {
+        if logging::enabled(log::Level::Debug) {
             return None;
         }
+        let now = match self.timing() {
+            Timing::Ageless => 0,
+            Timing::Cheap => clock::precise(),
+            Timing::Asked => return None,
+        };
         self.state
-            .with(py, |state| state.put_plain(key, hash, value))
+            .with(py, |state| state.put_plain(key, hash, value, now))
     }
 
     fn originals() -> &'static OnceLock<hot::Originals> {
@@ -113,9 +121,7 @@ impl LruCache {
         Ok(items.map(|(_, key, value)| (key, value)).collect())
     }
 
-    pub fn hashed_snapshot<'py>(
-        slf: &Bound<'py, Self>,
-    ) -> PyResult<Vec<(u64, Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    pub fn hashed_snapshot<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<HashedItem<'py>>> {
         let py = slf.py();
         Self::expire_due(slf)?;
         Ok(slf.get().read(py, |entries| {
@@ -249,7 +255,7 @@ impl LruCache {
                 state.track(slf);
             }
             state
-                .put(slf.py(), hash, pair, weight, found, age, &mut change)
+                .put(slf.py(), hash, pair, (weight, age), found, &mut change)
                 .map(|()| None)
         })?;
         Self::settle(slf, change);

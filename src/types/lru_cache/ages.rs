@@ -4,12 +4,23 @@ use std::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
 
+use super::LruCache;
 use super::state::State;
-use super::{LruCache, Timing};
 use crate::interop::clock;
 use crate::interop::equality::hash_of;
 use crate::types::aging::{Aging, Lifetime};
 use crate::types::sweeper;
+
+/// How a cache knows the time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// Its entries don't age.
+    Ageless = 0,
+    /// A look needs the cheap clock and changes no age.
+    Cheap = 1,
+    /// There is a timer to ask, or each use sets an age.
+    Asked = 2,
+}
 
 impl LruCache {
     /// How the age of entries is told.

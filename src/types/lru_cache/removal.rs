@@ -167,7 +167,7 @@ impl LruCache {
     pub fn expire_slice(slf: &Bound<'_, Self>, now: u64) -> (usize, bool) {
         let (expired, on_remove, allocated, done) = slf.get().state.with(slf.py(), |state| {
             let mut steps = SLICE;
-            let mut expired = Vec::with_capacity(16);
+            let mut expired = Vec::new();
             while expired.len() < SLICE as usize
                 && let Some(pair) = state.pop_expired(now, &mut steps)
             {

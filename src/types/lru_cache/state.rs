@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use super::LruCache;
-use crate::core::{Cache, Due, Removed, Slot, StoreError};
+use crate::core::{Cache, Due, NEVER, Removed, Slot, StoreError};
 use crate::interop::equality::{Verdict, compare, is_atomic};
 use crate::interop::flight::Flight;
 use crate::interop::gc;
@@ -108,26 +108,45 @@ impl State {
         key: &Bound<'py, PyAny>,
         hash: u64,
         value: &Bound<'py, PyAny>,
+        now: u64,
     ) -> Option<[Bound<'py, PyAny>; 2]> {
         let py = key.py();
-        let plain = self.weigher.is_none() && self.on_remove.is_none() && self.aging.is_none();
+        let plain = self.weigher.is_none() && self.on_remove.is_none();
         if self.phase != Phase::Open || !plain {
             return None;
         }
         if !self.tracked && !is_atomic(value) {
             return None;
         }
+        let deadline = match &self.aging {
+            None => NEVER,
+            Some(aging) => {
+                let deadline = aging.deadline(now, aging.plain_ttl()?);
+                if deadline < self.swept {
+                    return None;
+                }
+                deadline
+            }
+        };
         if let Some(slot) = self.entries.find_hash(hash) {
+            if self.entries.is_due(slot, now) {
+                return None;
+            }
             if compare(&self.entries.get(slot)?.key, key) != Verdict::Same {
                 return None;
             }
             let old = self.entries.set_value(slot, value.clone().unbind())?;
             self.counters.replaced += 1;
+            self.entries.set_deadline(slot, deadline, 0, now);
             return Some([key.clone(), old.into_bound(py)]);
         }
         let victim = self.entries.exchangeable()?;
+        if deadline != NEVER && self.entries.earliest_due() <= now {
+            return None;
+        }
         let (new_key, new_value) = (key.clone().unbind(), value.clone().unbind());
         let (old_key, old_value) = self.entries.exchange(victim, hash, new_key, new_value)?;
+        self.entries.set_deadline(victim, deadline, 0, now);
         self.counters.insertions += 1;
         self.counters.size += 1;
         Some([old_key.into_bound(py), old_value.into_bound(py)])
@@ -140,9 +159,8 @@ impl State {
         py: Python<'_>,
         hash: u64,
         (key, value): Pair,
-        weight: u64,
+        (weight, age): (u64, Option<(u64, Lifetime)>),
         found: Option<Slot>,
-        age: Option<(u64, Lifetime)>,
         change: &mut Change,
     ) -> Result<(), Refusal> {
         if let Err(refusal) = self.refuse_unless_open() {
