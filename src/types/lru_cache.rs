@@ -23,6 +23,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use self::state::{Phase, State};
 use super::arguments::{self, Argument};
+use super::flights::Flights;
 use super::iterator::{CacheIterator, Part};
 use super::stats::{Cause, Counters};
 use super::sweeper;
@@ -82,6 +83,7 @@ pub use self::state::Entries;
 )]
 pub struct LruCache {
     state: Guarded<State>,
+    flights: Flights,
     /// Whether there is a `weigher`, to be known without the lock.
     weighed: AtomicBool,
     /// The [`Timing`], likewise.
@@ -102,7 +104,6 @@ impl Drop for LruCache {
         }
         let contents = (
             state.entries.take(),
-            state.flights.take(),
             state.weigher.take().map(|weigher| weigher.function),
             state.aging.take(),
             state.on_remove.take(),
@@ -119,7 +120,6 @@ impl LruCache {
         Self {
             state: Guarded::new(State {
                 entries: Cache::new(Some(0), false),
-                flights: Cache::new(None, false),
                 weigher: None,
                 aging: None,
                 swept: NEVER,
@@ -129,6 +129,7 @@ impl LruCache {
                 tracked: true,
                 allocated: 0,
             }),
+            flights: Flights::default(),
             weighed: AtomicBool::new(false),
             timing: AtomicU8::new(Timing::Ageless as u8),
             watched: AtomicBool::new(false),
@@ -559,20 +560,17 @@ impl LruCache {
             .getattr(intern!(slf.py(), "__basicsize__"))?
             .extract()?;
         Ok(fixed
-            + slf.get().state.with(slf.py(), |state| {
-                state.entries.allocated_bytes() + state.flights.allocated_bytes()
-            })
+            + slf.get().look(slf.py(), Cache::allocated_bytes)
+            + slf.get().flights.allocated(slf.py())
             + slf.get().state.lock_bytes())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.flights.visit(visit)?;
         self.state.visit(visit, |state, visit| {
             for entry in state.entries.iter() {
                 visit.call(&entry.key)?;
                 visit.call(&entry.value)?;
-            }
-            for flight in state.flights.iter() {
-                visit.call(&flight.key)?;
             }
             if let Some(weigher) = &state.weigher {
                 visit.call(&weigher.function)?;
@@ -585,10 +583,10 @@ impl LruCache {
     }
 
     fn __clear__(&self, py: Python<'_>) {
+        drop(self.flights.take(py));
         let contents = self.state.with(py, |state| {
             (
                 state.entries.take(),
-                state.flights.take(),
                 state.weigher.take().map(|weigher| weigher.function),
                 state.aging.take(),
                 state.on_remove.take(),

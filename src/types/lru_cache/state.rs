@@ -1,13 +1,10 @@
 //! What a cache holds under its lock, and the changes that need no Python code.
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
 
 use super::LruCache;
 use crate::core::{Cache, Due, NEVER, Removed, Slot, StoreError};
 use crate::interop::equality::{Verdict, compare, is_atomic};
-use crate::interop::flight::Flight;
 use crate::interop::gc;
 use crate::interop::guard::Noted;
 use crate::types::aging::{Aging, Lifetime};
@@ -30,7 +27,6 @@ pub enum Phase {
 
 pub struct State {
     pub entries: Entries,
-    pub flights: Cache<Py<PyAny>, Arc<Flight>>,
     pub weigher: Option<Weigher>,
     pub aging: Option<Box<Aging>>,
     /// When the sweeper comes: nothing before is news to it.
