@@ -79,6 +79,7 @@ mod python {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
         crate::interop::interpreter::refuse_subinterpreters(py)?;
+        crate::interop::clock::prepare();
         crate::interop::logging::install(py)?;
         crate::interop::flight::prepare(py)?;
         crate::interop::call::prepare(py)?;

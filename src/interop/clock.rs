@@ -1,6 +1,9 @@
 //! Time that only goes forward, in nanoseconds.
 
-use std::sync::LazyLock;
+/// Chooses the cheapest clock.
+pub fn prepare() {
+    platform::prepare();
+}
 
 /// The time by the clock that is precise. It stands still while the machine sleeps (on Linux and macOS).
 pub fn precise() -> u64 {
@@ -15,13 +18,14 @@ pub fn cheap() -> u64 {
 
 #[cfg(target_os = "linux")]
 mod platform {
-    use super::LazyLock;
+    use std::sync::atomic::{AtomicI32, Ordering};
 
     const SECOND: u64 = 1_000_000_000;
 
     fn nanoseconds(time: libc::timespec) -> u64 {
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        seconds * SECOND + u64::try_from(time.tv_nsec).unwrap_or(0)
+        #[allow(clippy::cast_sign_loss, reason = "no such clock is before its start")]
+        let (seconds, nanoseconds) = (time.tv_sec as u64, time.tv_nsec as u64);
+        seconds * SECOND + nanoseconds
     }
 
     #[inline]
@@ -36,16 +40,20 @@ mod platform {
         nanoseconds(time)
     }
 
-    /// Whether the coarse clock's steps are at most 4 ms, a kernel's tick at 250 Hz.
-    static COARSE: LazyLock<bool> = LazyLock::new(|| {
+    static CHEAP: AtomicI32 = AtomicI32::new(libc::CLOCK_MONOTONIC);
+
+    /// Takes the coarse clock where its steps are at most 4 ms, a kernel's tick at 250 Hz.
+    pub fn prepare() {
         let mut step = libc::timespec {
             tv_sec: 1,
             tv_nsec: 0,
         };
         // SAFETY: as above; where it fails, the step stays too long.
         unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut step) };
-        (1..=4_000_000).contains(&nanoseconds(step))
-    });
+        if (1..=4_000_000).contains(&nanoseconds(step)) {
+            CHEAP.store(libc::CLOCK_MONOTONIC_COARSE, Ordering::Relaxed);
+        }
+    }
 
     pub fn precise() -> u64 {
         read(libc::CLOCK_MONOTONIC)
@@ -53,21 +61,18 @@ mod platform {
 
     #[inline]
     pub fn cheap() -> u64 {
-        read(if *COARSE {
-            libc::CLOCK_MONOTONIC_COARSE
-        } else {
-            libc::CLOCK_MONOTONIC
-        })
+        read(CHEAP.load(Ordering::Relaxed))
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod platform {
+    use std::sync::LazyLock;
     use std::time::Instant;
 
-    use super::LazyLock;
-
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    pub fn prepare() {}
 
     pub fn precise() -> u64 {
         u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX - 1)
