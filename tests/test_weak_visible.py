@@ -54,6 +54,7 @@ def test_getsizeof_follows_the_table(kind: str) -> None:
     assert sizes == sorted(set(sizes))
 
 
+@pytest.mark.thread_unsafe(reason="traces are the process's")
 @pytest.mark.parametrize("kind", MAKERS)
 def test_tracemalloc_knows_the_table_and_that_it_went(kind: str) -> None:
     def traced() -> int:

@@ -538,7 +538,8 @@ impl WeakCache {
             .shared
             .0
             .with(py, |state| state.entries.allocated_bytes());
-        Ok(fixed + entries + this.flights.allocated(py))
+        let lock = this.shared.0.lock_bytes();
+        Ok(fixed + entries + lock + this.flights.allocated(py))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

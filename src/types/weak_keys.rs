@@ -223,9 +223,10 @@ impl WeakKeys {
     }
 
     fn look<'py>(&self, key: &Bound<'py, PyAny>, hash: u64) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.table.locate(&self.probe(key), hash, |state, found| {
-            found.and_then(|slot| value_in(key.py(), state, slot))
-        })
+        self.table
+            .locate_read(&self.probe(key), hash, |state, found| {
+                found.and_then(|slot| value_in(key.py(), state, slot))
+            })
     }
 
     /// Sets the value of a key; where `keep` says so, one that is there is kept and given back.
@@ -353,7 +354,7 @@ impl WeakKeys {
         }
         let hash = self.hash(key)?;
         self.table
-            .locate(&self.probe(key), hash, |_, found| found.is_some())
+            .locate_read(&self.probe(key), hash, |_, found| found.is_some())
     }
 
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

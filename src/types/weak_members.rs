@@ -66,6 +66,26 @@ struct Incoming<'py> {
     hash: u64,
 }
 
+impl<'py> Incoming<'py> {
+    fn probe(&self) -> Referent<'_, 'py> {
+        Referent {
+            object: &self.object,
+            by_identity: false,
+        }
+    }
+
+    /// The slot of the method that it is, of this function.
+    fn find_method(&self, state: &State<Member>, function: &Bound<'py, PyAny>) -> Option<Slot> {
+        state.entries.find(self.hash, |entry| {
+            refers_to(entry.object.object(), &self.object)
+                && entry
+                    .function
+                    .as_ref()
+                    .is_some_and(|held| refers_to(held, function))
+        })
+    }
+}
+
 fn method_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static METHOD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     METHOD.import(py, "types", "MethodType")
@@ -125,24 +145,26 @@ impl WeakMembers {
         member: &Incoming<'_>,
         section: impl FnOnce(&mut State<Member>, Option<Slot>) -> R,
     ) -> PyResult<R> {
-        let py = member.object.py();
         let Some(function) = &member.function else {
-            let probe = Referent {
-                object: &member.object,
-                by_identity: false,
-            };
-            return self.0.locate(&probe, member.hash, section);
+            return self.0.locate(&member.probe(), member.hash, section);
         };
+        let py = member.object.py();
         Ok(self.0.with(py, |state| {
-            let found = state.entries.find(member.hash, |entry| {
-                refers_to(entry.object.object(), &member.object)
-                    && entry
-                        .function
-                        .as_ref()
-                        .is_some_and(|held| refers_to(held, function))
-            });
+            let found = member.find_method(state, function);
             section(state, found)
         }))
+    }
+
+    /// Whether a member is there.
+    fn has(&self, member: &Incoming<'_>) -> PyResult<bool> {
+        match &member.function {
+            None => self
+                .0
+                .locate_read(&member.probe(), member.hash, |_, found| found.is_some()),
+            Some(function) => Ok(self.0.read(member.object.py(), |state| {
+                member.find_method(state, function).is_some()
+            })),
+        }
     }
 
     fn make(&self, object: &Bound<'_, PyAny>, member: Option<Incoming<'_>>) -> PyResult<Member> {
@@ -182,7 +204,7 @@ impl WeakMembers {
 
     fn __contains__(&self, item: &Bound<'_, PyAny>) -> PyResult<bool> {
         match Self::incoming(item, false)? {
-            Some(member) => self.locate(&member, |_, found| found.is_some()),
+            Some(member) => self.has(&member),
             None => Ok(false),
         }
     }

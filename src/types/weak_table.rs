@@ -12,7 +12,7 @@ use super::flights::Flights;
 use super::weak_members::assemble;
 use crate::core::{Ordered, Placed, Slot};
 use crate::interop::guard::{Guarded, Noted};
-use crate::interop::lookup::{Keyed, Probe, locate};
+use crate::interop::lookup::{Keyed, Probe, locate, locate_read};
 use crate::interop::reference::{self, Reaping, Reference, place_of};
 use crate::interop::{release, trace, vectorcall};
 
@@ -274,6 +274,26 @@ impl<E: Entry> WeakTable<E> {
         )
     }
 
+    /// Looks a key up, as [`locate_read`] does.
+    ///
+    /// # Errors
+    /// What a comparison raises.
+    #[inline]
+    pub fn locate_read<'py, R>(
+        &self,
+        probe: &impl Probe<'py>,
+        hash: u64,
+        section: impl Fn(&State<E>, Option<Slot>) -> R,
+    ) -> PyResult<R> {
+        locate_read(
+            &self.shared.state,
+            probe,
+            hash,
+            |state: &State<E>| &state.entries,
+            section,
+        )
+    }
+
     /// Adds an entry in a section of this table's.
     ///
     /// # Errors
@@ -339,7 +359,9 @@ impl<E: Entry> WeakTable<E> {
 
     /// Bytes allocated for the table and its references.
     pub fn allocated(&self, py: Python<'_>) -> usize {
-        self.with(py, |state| state.entries.allocated_bytes()) + self.flights.allocated(py)
+        self.read(py, |state| state.entries.allocated_bytes())
+            + self.shared.state.lock_bytes()
+            + self.flights.allocated(py)
     }
 
     /// Shows all that is held to the collector.

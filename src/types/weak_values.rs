@@ -110,7 +110,7 @@ fn value_in<'py>(py: Python<'py>, state: &State<ByKey>, slot: Slot) -> Option<Bo
 
 impl WeakValues {
     fn look<'py>(&self, key: &Bound<'py, PyAny>, hash: u64) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.0.locate(key, hash, |state, found| {
+        self.0.locate_read(key, hash, |state, found| {
             found.and_then(|slot| value_in(key.py(), state, slot))
         })
     }
