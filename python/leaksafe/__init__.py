@@ -3,6 +3,7 @@
 from leaksafe import _logging as _logging
 from leaksafe._core import LRUCache, __version__, deep_sizeof
 from leaksafe._functions import LeakWarning, cache, lru_cache
+from leaksafe._singleton import singleton
 from leaksafe._stats import CacheStats, Removals
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "cache",
     "deep_sizeof",
     "lru_cache",
+    "singleton",
 ]

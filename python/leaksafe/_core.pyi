@@ -27,6 +27,7 @@ from typing import (
     final,
     overload,
 )
+from weakref import ReferenceType
 
 from typing_extensions import disjoint_base
 
@@ -64,11 +65,15 @@ __all__ = [
     "_LruMethod",
     "_Reaper",
     "_Results",
+    "_Single",
     "__version__",
     "_defer_refcount",
     "_entry_size",
+    "_make_single",
     "_panic_once",
     "_rebuild",
+    "_single",
+    "_singletons",
     "_take",
     "deep_sizeof",
     "set_log_level",
@@ -79,7 +84,19 @@ TRACEMALLOC_DOMAIN: int
 
 def _defer_refcount(shared: object, /) -> None: ...
 def _entry_size(key: object, value: object, /) -> int: ...
+def _make_single(
+    class_: _Class,
+    weak: bool,
+    per_thread: bool,
+    ignores: bool,
+    reduce: Callable[..., object],
+    /,
+) -> _Class: ...
 def _panic_once() -> None: ...
+def _single(class_: object, /) -> _Single: ...
+
+_singletons: dict[int, ReferenceType[_Single]]
+
 def _take(cache: LRUCache[_K, _V], key: _K, hash_: int, /) -> _V | None: ...
 def deep_sizeof(obj: object, /) -> int: ...
 def set_log_level(level: int, /) -> None: ...
@@ -276,3 +293,11 @@ class _Elsewhere: ...
 @final
 class _Reaper:
     def __call__(self, reference: object) -> None: ...
+
+@final
+class _Single:
+    @property
+    def owns(self) -> bool: ...
+    def is_of(self, whole: _Single) -> bool: ...
+    def take(self) -> tuple[Any, ...]: ...
+    def replace_fake(self, *fake: object) -> tuple[Any, ...]: ...

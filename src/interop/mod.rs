@@ -10,6 +10,7 @@ pub mod hot;
 pub mod interpreter;
 pub mod logging;
 pub mod lookup;
+pub mod metaclass;
 pub mod refcount;
 pub mod referents;
 pub mod release;

@@ -5,6 +5,7 @@ pub mod deep_sizeof;
 pub mod iterator;
 pub mod lru_cache;
 pub mod lru_function;
+pub mod singleton;
 pub mod stats;
 pub mod views;
 pub mod weigher;
