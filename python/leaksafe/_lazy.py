@@ -423,7 +423,8 @@ class _Watched(Generic[_T]):
             text = holders(found)
             del found
             raise LiveBoundError(
-                f"{live} objects ({kind.__qualname__}) are alive, one more than max_live allows; {text}",
+                f"{live} objects ({kind.__qualname__}) are alive, one more than max_live allows; "
+                f"{text}",
                 live,
             )
 
