@@ -15,7 +15,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
-demo: $(VENV)/.built ## two leaks and their cures side by side, on real input
+demo: $(VENV)/.built ## leaks and their cures side by side
 	@$(PY) -m leaksafe.demo $(ARGS)
 
 test: ready-to-test $(VENV)/.group-lint ## all tests and checks, the free-threaded ones too where there is such a Python

@@ -2,6 +2,8 @@
 
 from leaksafe.demo.act import Act
 from leaksafe.demo.acts.calculator import CalculatorAct
+from leaksafe.demo.acts.objects import ObjectsAct
 from leaksafe.demo.acts.page import PageAct
+from leaksafe.demo.acts.settings import SettingsAct
 
-ACTS: tuple[Act, ...] = (CalculatorAct(), PageAct())
+ACTS: tuple[Act, ...] = (CalculatorAct(), PageAct(), ObjectsAct(), SettingsAct())
