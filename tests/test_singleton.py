@@ -24,6 +24,8 @@ from leaksafe import singleton
 pytest_plugins = ["pytester"]
 T = TypeVar("T")
 
+pytestmark = pytest.mark.thread_unsafe(reason="each test resets the singletons of the process")
+
 
 @singleton
 class Shared:

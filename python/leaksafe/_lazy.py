@@ -7,6 +7,7 @@ import inspect
 import reprlib
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, wraps
@@ -404,20 +405,25 @@ class _Watched(Generic[_T]):
                 raise
         return made
 
+    def _collect(self, most: int) -> int:
+        """Collect garbage until no more than `most` are alive; return how many are."""
+        # What has just been dropped is mostly young. While another thread collects, ours returns
+        # at once, and says nothing.
+        for generation, pause in (1, 0.0), (2, 0.0), (2, 0.01), (2, 0.1):
+            if pause:
+                time.sleep(pause)
+            gc.collect(generation)
+            if len(self._living) <= most:
+                break
+        return len(self._living)
+
     def _count(self, made: object, most: int) -> None:
         number = next(self._numbers)
         # Called with the dead reference, which it takes for a default.
         self._living[number] = _refer(made, partial(self._living.pop, number))
         kind = type(made)
         del made
-        # What has just been dropped is mostly young; a full collection takes long.
-        for generation in (None, 1, 2):
-            if generation is not None:
-                gc.collect(generation)
-            live = len(self._living)
-            if live <= most:
-                break
-        else:
+        if len(self._living) > most and (live := self._collect(most)) > most:
             references = list(self._living.values())[:-1]
             found = [one for one in (reference() for reference in references) if one is not None]
             text = holders(found)
