@@ -791,3 +791,48 @@ def test_the_fixture_gives_each_test_fresh_ones(pytester: pytest.Pytester) -> No
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
+@isolated(limit=60, malloc="default")
+def test_nothing_is_left_over_after_many_rounds() -> None:
+    import sys
+
+    @singleton(extra_args="ignore")
+    class Plain:
+        def __init__(self, *arguments: object, **keywords: object) -> None:
+            if arguments == ("fail",):
+                raise Boom
+
+    @singleton(scope="thread")
+    class Own: ...
+
+    @singleton(weak=True)
+    class Passing: ...
+
+    def round_of_all() -> None:
+        singleton.reset(Plain)
+        try:
+            Plain("fail")
+        except Boom:
+            pass
+        Plain(1, two=2), Plain(), Plain(3, four=4), Own(), Passing(), copy.copy(Plain())
+        with singleton.override(Plain, 5):
+            Plain()
+        singleton.reset_all()
+
+    def classes() -> None:
+        @singleton
+        class Inner: ...
+
+        Inner()
+
+    for function, times in ((round_of_all, 3_000), (classes, 300)):
+        blocks, references = [], []
+        for _ in range(4):
+            for _ in range(times):
+                function()
+            full_collection()
+            blocks.append(sys.getallocatedblocks())
+            references.append(sys.getrefcount(Plain))
+        assert min(blocks[1:]) - blocks[0] < 250, blocks
+        assert references[-1] - references[0] < 100, references
