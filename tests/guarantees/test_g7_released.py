@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from isolated import isolated, resident
-from leaksafe import LRUCache
+from leaksafe import LRUCache, singleton
 
 Cache = LRUCache[Any, Any]
 
@@ -289,3 +289,32 @@ def test_a_forked_child_has_a_cache_of_its_own() -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     assert list(cache.items()) == [("a", [1])]
+
+
+@isolated(stdout="b\na\nc\n")
+def test_exit_closes_the_last_built_first() -> None:
+    def named(name: str) -> type:
+        @singleton
+        class Named:
+            def close(self) -> None:
+                print(name, flush=True)
+
+        return Named
+
+    globals()["kept"] = classes = {name: named(name) for name in "abc"}
+    for name in "cab":
+        classes[name]()
+
+
+@isolated()
+def test_an_exit_while_a_daemon_builds() -> None:
+    began = threading.Event()
+
+    @singleton
+    class Endless:
+        def __init__(self) -> None:
+            began.set()
+            threading.Event().wait()
+
+    threading.Thread(target=Endless, daemon=True).start()
+    began.wait()
