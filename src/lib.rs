@@ -22,6 +22,8 @@ mod python {
     #[pymodule_export]
     use crate::types::lru_function::{Elsewhere, LruFunction, LruMethod, Reaper, Results};
     #[pymodule_export]
+    use crate::types::singleton::{Single, make_single, single_of};
+    #[pymodule_export]
     use crate::types::views::{ItemsView, KeysView, ValuesView};
     #[pymodule_export]
     use crate::types::weak_attribute::WeakAttribute;
@@ -83,6 +85,7 @@ mod python {
         crate::interop::logging::install(py)?;
         crate::interop::flight::prepare(py)?;
         crate::interop::call::prepare(py)?;
+        crate::types::singleton::prepare(module)?;
         crate::types::stats::prepare(py)?;
         crate::types::weigher::prepare(module)?;
         crate::types::lru_function::prepare(py)?;

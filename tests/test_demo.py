@@ -136,7 +136,7 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
     assert f"{LOOKUPS:,} pairs" in ended.stdout
     assert f"chart: {chart}" in ended.stdout
 
-    _, calculator, pages, people = ended.stdout.split("result:")
+    _, calculator, pages, people, objects, settings = ended.stdout.split("result:")
     text = " ".join(ET.fromstring(chart.read_text(encoding="utf-8")).itertext())
     for figures in expected_of_the_calculator(tmp_path):
         assert figures in calculator
@@ -147,6 +147,9 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
     for pattern in expected_of_the_people(tmp_path):
         assert re.search(pattern, people)
         assert re.search(pattern, text)
+    for side, at_hand in (("a list", LOOKUPS), ("a generator", 0), ("LazyObjects", LOOKUPS)):
+        assert re.search(rf"{side}: +[0-9.]+ MiB, {at_hand:,} objects at hand", objects)
+    assert re.search("singleton: +240 built, 0 rounds with more than one", settings)
     for label in (
         "dict, never emptied",
         f"LRUCache({MAXSIZE:_})",
@@ -154,11 +157,12 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
         "resident memory, MiB",
         "live instances",
         "live objects",
+        "instances built",
     ):
         assert label in text
     for tenth in range(10, 101, 10):
         lines = re.findall(rf"^ *{tenth}%  (.*?):", ended.stdout, re.MULTILINE)
-        assert len(lines) == len(set(lines)) == 6
+        assert len(lines) == len(set(lines)) == 11
 
 
 def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) -> None:
@@ -172,7 +176,7 @@ def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) ->
         across = [float(x) for x, _ in points]
         assert across == sorted(across)
         heights.append([-float(y) for _, y in points])
-    bounded, unbounded, dropped, kept, freed, waiting = heights
+    bounded, unbounded, dropped, kept, freed, waiting, *objects, once, often = heights
     assert unbounded[-1] - unbounded[0] > 2 * (bounded[-1] - bounded[0])
     assert kept == sorted(kept)
     # From the axis it takes one step, for the page that is read, and goes back to the axis.
@@ -183,6 +187,10 @@ def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) ->
     assert waiting == sorted(waiting)
     assert freed[0] == freed[-1]
     assert 0 < max(freed) - freed[0] < (waiting[-1] - waiting[0]) / 100
+    # The last side is drawn first.
+    lazily, generated, listed = (line[-1] - line[0] for line in objects)
+    assert listed > 2 * max(lazily, generated)
+    assert often[-1] >= once[-1]
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 120), (24, 80), (10, 40), (3, 12)])

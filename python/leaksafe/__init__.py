@@ -4,7 +4,9 @@ from leaksafe import _exit as _exit
 from leaksafe import _logging as _logging
 from leaksafe._core import LRUCache, TTLCache, __version__, deep_sizeof, weakattr
 from leaksafe._functions import LeakWarning, cache, lru_cache
+from leaksafe._lazy import LazyObjects, LiveBoundError, lazy
 from leaksafe._owned import per_instance, weak_callback
+from leaksafe._singleton import singleton
 from leaksafe._stats import CacheStats, Removals
 from leaksafe._weak_cache import WeakCache
 from leaksafe._weak_mappings import WeakIdDictionary, WeakKeyDictionary, WeakValueDictionary
@@ -13,7 +15,9 @@ from leaksafe._weak_members import WeakList, WeakSet
 __all__ = [
     "CacheStats",
     "LRUCache",
+    "LazyObjects",
     "LeakWarning",
+    "LiveBoundError",
     "Removals",
     "TTLCache",
     "WeakCache",
@@ -25,8 +29,10 @@ __all__ = [
     "__version__",
     "cache",
     "deep_sizeof",
+    "lazy",
     "lru_cache",
     "per_instance",
+    "singleton",
     "weak_callback",
     "weakattr",
 ]

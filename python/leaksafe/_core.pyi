@@ -29,6 +29,7 @@ from typing import (
     final,
     overload,
 )
+from weakref import ReferenceType
 
 from typing_extensions import disjoint_base
 
@@ -69,6 +70,7 @@ __all__ = [
     "_LruMethod",
     "_Reaper",
     "_Results",
+    "_Single",
     "_WeakCache",
     "_WeakKeys",
     "_WeakMembers",
@@ -78,8 +80,11 @@ __all__ = [
     "_adopt",
     "_defer_refcount",
     "_entry_size",
+    "_make_single",
     "_panic_once",
     "_rebuild",
+    "_single",
+    "_singletons",
     "_sweeper_forked",
     "_sweeper_pause",
     "_sweeper_run",
@@ -97,7 +102,19 @@ TRACEMALLOC_DOMAIN: int
 def _adopt(class_: type, name: str, /) -> None: ...
 def _defer_refcount(shared: object, /) -> None: ...
 def _entry_size(key: object, value: object, /) -> int: ...
+def _make_single(
+    class_: _Class,
+    weak: bool,
+    per_thread: bool,
+    ignores: bool,
+    reduce: Callable[..., object],
+    /,
+) -> _Class: ...
 def _panic_once() -> None: ...
+def _single(class_: object, /) -> _Single: ...
+
+_singletons: dict[int, ReferenceType[_Single]]
+
 def _sweeper_forked() -> None: ...
 def _sweeper_pause(paused: bool, /) -> None: ...
 def _sweeper_run() -> int: ...
@@ -328,6 +345,13 @@ class _Reaper:
     def __call__(self, reference: object) -> None: ...
 
 @final
+class _Single:
+    @property
+    def owns(self) -> bool: ...
+    def is_of(self, whole: _Single) -> bool: ...
+    def take(self) -> tuple[Any, ...]: ...
+    def replace_fake(self, *fake: object) -> tuple[Any, ...]: ...
+
 class WeakIterator(Iterator[_T_co]):
     def __iter__(self) -> Self: ...
     def __next__(self) -> _T_co: ...

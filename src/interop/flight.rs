@@ -15,6 +15,14 @@ type Thread = c_ulong;
 struct Waits {
     process: u32,
     edges: HashMap<Thread, Wait>,
+    /// The flights that have a name, in the order in which they departed.
+    named: Vec<Named>,
+}
+
+struct Named {
+    flight: usize,
+    leader: Thread,
+    name: String,
 }
 
 #[derive(Clone, Copy)]
@@ -35,6 +43,25 @@ impl Waits {
         }
         true
     }
+
+    /// The names on the way from a flight to what `thread` leads, and back: each is made by making the next.
+    fn circle(&self, flight: usize, leader: Thread, thread: Thread) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut at = Wait { flight, leader };
+        loop {
+            let led = self.named.iter().filter(|named| named.leader == at.leader);
+            names.extend(
+                led.skip_while(|named| named.flight != at.flight)
+                    .map(|named| named.name.clone()),
+            );
+            match self.edges.get(&at.leader) {
+                Some(wait) if at.leader != thread => at = *wait,
+                _ => break,
+            }
+        }
+        names.extend(names.first().cloned());
+        names
+    }
 }
 
 static WAITS: LazyLock<Mutex<Waits>> = LazyLock::new(Mutex::default);
@@ -46,7 +73,7 @@ fn waits() -> MutexGuard<'static, Waits> {
     if waits.process != process {
         *waits = Waits {
             process,
-            edges: HashMap::new(),
+            ..Waits::default()
         };
     }
     waits
@@ -113,8 +140,23 @@ impl Flight {
         self.process != std::process::id()
     }
 
-    fn name(&self) -> usize {
+    fn address(&self) -> usize {
         std::ptr::from_ref(self) as usize
+    }
+
+    /// Says what this thread makes, for whoever would close a circle of waiting.
+    pub fn announce(&self, name: String) {
+        waits().named.push(Named {
+            flight: self.address(),
+            leader: self.leader,
+            name,
+        });
+    }
+
+    /// The names of all that waits for one another, where waiting for this flight has ended in [`Landing::Alone`]: from
+    /// this flight's to this flight's.
+    pub fn circle(&self) -> Vec<String> {
+        waits().circle(self.address(), self.leader, this_thread())
     }
 
     /// Ends the flight, and with it the waiting.
@@ -124,7 +166,11 @@ impl Flight {
     pub fn land(&self, py: Python<'_>, result: Option<Py<PyAny>>) -> PyResult<()> {
         *lock(&self.result) = result;
         // Now rather than as each one wakes up: who has nothing to wait for any more closes no circle.
-        waits().edges.retain(|_, wait| wait.flight != self.name());
+        {
+            let mut waits = waits();
+            waits.edges.retain(|_, wait| wait.flight != self.address());
+            waits.named.retain(|named| named.flight != self.address());
+        }
         self.landed.bind(py).call_method0("release")?;
         Ok(())
     }
@@ -136,7 +182,7 @@ impl Flight {
     pub fn wait(&self, py: Python<'_>) -> PyResult<Landing> {
         let me = this_thread();
         let wait = Wait {
-            flight: self.name(),
+            flight: self.address(),
             leader: self.leader,
         };
         let outer = {

@@ -12,6 +12,7 @@ pub mod hot;
 pub mod interpreter;
 pub mod logging;
 pub mod lookup;
+pub mod metaclass;
 pub mod refcount;
 pub mod reference;
 pub mod referents;

@@ -90,7 +90,10 @@ pub fn panic_once() {
 }
 
 /// Raises what went wrong, from a slot.
-fn raise(py: Python<'_>, error: Result<PyErr, Box<dyn Any + Send>>) -> *mut ffi::PyObject {
+pub(super) fn raise(
+    py: Python<'_>,
+    error: Result<PyErr, Box<dyn Any + Send>>,
+) -> *mut ffi::PyObject {
     let error = error.unwrap_or_else(|panic| {
         let message = panic
             .downcast_ref::<&str>()

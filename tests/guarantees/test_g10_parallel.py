@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from isolated import FREE_THREADED, each, isolated
-from leaksafe import LRUCache
+from leaksafe import LRUCache, singleton
 
 Cache = LRUCache[Any, Any]
 THREADS = 4
@@ -452,3 +452,60 @@ def test_a_forked_child_goes_on() -> None:
             os._exit(code)
     assert os.waitpid(pid, 0)[1] == 0
     assert len(cache) == 2
+
+
+@isolated(limit=60)
+def test_sixteen_threads_on_a_cold_class_a_thousand_times() -> None:
+    built: list[int] = []
+    start, end = threading.Barrier(16), threading.Barrier(16)
+
+    @singleton
+    class Cold:
+        def __init__(self) -> None:
+            built.append(1)
+
+    wrong: list[object] = []
+    seen: list[object] = [None] * 16
+
+    def ask(number: int) -> None:
+        for turn in range(1_000):
+            start.wait()
+            seen[number] = Cold()
+            end.wait()
+            if number == 0:
+                if len(built) != turn + 1 or any(one is not seen[0] for one in seen):
+                    wrong.append(turn)
+                singleton.reset(Cold)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@isolated()
+def test_a_fork_while_another_thread_builds() -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    @singleton
+    class Slow:
+        def __init__(self) -> None:
+            if not go_on.is_set():
+                began.set()
+                go_on.wait()
+
+    thread = threading.Thread(target=Slow)
+    thread.start()
+    began.wait()
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        child = os.fork()
+    go_on.set()
+    if child == 0:
+        os._exit(0 if Slow() is Slow() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    thread.join()

@@ -9,11 +9,11 @@ import pickle
 import sys
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from isolated import each, full_collection, isolated
-from leaksafe import LRUCache
+from leaksafe import LRUCache, singleton
 
 Cache = LRUCache[Any, Any]
 
@@ -578,3 +578,36 @@ def test_reference_counts_survive_collections() -> None:
     for _ in range(50):
         gc.collect()
     assert (sys.getrefcount(token), sys.getrefcount(cache)) == before
+
+
+def test_a_class_with_its_instance_is_collected() -> None:
+    def make() -> Iterator[weakref.ref[Any]]:
+        @singleton
+        class Inner:
+            pass
+
+        class Below(Inner):
+            pass
+
+        yield weakref.ref(Inner)
+        yield weakref.ref(Inner())
+        yield weakref.ref(Below())
+
+    for gone in list(make()):
+        full_collection()
+        assert gone() is None
+
+
+def test_a_metaclass_with_its_classes_is_collected() -> None:
+    def make() -> weakref.ref[Any]:
+        class Meta(type): ...
+
+        @singleton
+        class Inner(metaclass=Meta): ...
+
+        Inner()
+        return weakref.ref(Meta)
+
+    gone = make()
+    full_collection()
+    assert gone() is None

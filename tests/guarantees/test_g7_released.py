@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from isolated import isolated, resident
-from leaksafe import LRUCache, TTLCache, sweeper
+from leaksafe import LRUCache, TTLCache, singleton, sweeper
 
 Cache = LRUCache[Any, Any]
 
@@ -319,3 +319,32 @@ def test_no_sweeper_without_anything_that_expires() -> None:
     cache = TTLCache[str, int](10, math.inf)
     cache["a"] = 1
     assert native_threads() == before
+
+
+@isolated(stdout="b\na\nc\n")
+def test_exit_closes_the_last_built_first() -> None:
+    def named(name: str) -> type:
+        @singleton
+        class Named:
+            def close(self) -> None:
+                print(name, flush=True)
+
+        return Named
+
+    globals()["kept"] = classes = {name: named(name) for name in "abc"}
+    for name in "cab":
+        classes[name]()
+
+
+@isolated()
+def test_an_exit_while_a_daemon_builds() -> None:
+    began = threading.Event()
+
+    @singleton
+    class Endless:
+        def __init__(self) -> None:
+            began.set()
+            threading.Event().wait()
+
+    threading.Thread(target=Endless, daemon=True).start()
+    began.wait()
