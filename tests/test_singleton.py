@@ -706,9 +706,9 @@ def test_nothing_is_left_over_after_many_rounds() -> None:
 
         Inner()
 
-    for function, times in ((round_of_all, 3_000), (classes, 300)):
+    for function, times in ((round_of_all, 1_000), (classes, 300)):
         blocks, references = [], []
-        for _ in range(4):
+        for _ in range(8):
             for _ in range(times):
                 function()
             full_collection()
