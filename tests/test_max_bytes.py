@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness import Boom
 from isolated import isolated, resident
-from leaksafe import LRUCache, deep_sizeof
+from leaksafe import LRUCache, TTLCache, deep_sizeof
 
 Cache: Any = LRUCache
 
@@ -240,6 +240,39 @@ def test_subclasses_pass_it_on() -> None:
     cache["a"] = bytes(1_500)
     cache["b"] = bytes(1_500)
     assert list(cache) == ["b"] and cache.maxsize == 2_000
+
+
+def test_a_ttl_cache_has_it_too() -> None:
+    now = 0.0
+    cache: TTLCache[str, Any] = TTLCache(ttl=10, timer=lambda: now, max_bytes="2 kB")
+    assert cache.maxsize == 2_000
+    key = fresh("the key")
+    cache[key] = [10_000]
+    assert cache.currsize == of_entry(key, [10_000])
+    cache["old"] = bytes(1_000)
+    now = 5.0
+    cache["new"] = bytes(100)
+    now = 10.0
+    cache["newer"] = bytes(1_000)
+    assert list(cache) == ["new", "newer"]
+    cache["newest"] = bytes(1_000)
+    assert list(cache) == ["newest"]
+    twin = cache.copy()
+    assert twin.maxsize == 2_000 and twin.currsize == cache.currsize
+    now = 20.0
+    assert cache.currsize == 0
+
+
+def test_a_ttl_cache_has_one_bound_and_a_ttl() -> None:
+    ttl_cache: Any = TTLCache
+    with pytest.raises(TypeError, match="maxsize and max_bytes"):
+        ttl_cache(10, 10, max_bytes=10)
+    with pytest.raises(TypeError, match="missing the bound"):
+        ttl_cache(ttl=10)
+    for bound in ({"maxsize": 10}, {"max_bytes": 10}):
+        with pytest.raises(TypeError, match="missing the ttl"):
+            ttl_cache(**bound)
+    assert TTLCache(max_bytes="1 kB", ttl=1, getsizeof=len).currsize == 0
 
 
 @isolated(limit=60, malloc="default")

@@ -215,6 +215,7 @@ class LRUCache(MutableMapping[_K, _V]):
 _Lifetime: TypeAlias = float | timedelta
 
 class TTLCache(LRUCache[_K, _V]):
+    @overload
     def __init__(
         self,
         maxsize: SupportsIndex | None,
@@ -222,6 +223,19 @@ class TTLCache(LRUCache[_K, _V]):
         timer: Callable[[], float] | None = None,
         getsizeof: Callable[[_V], int] | Callable[[_K, _V], int] | None = None,
         *,
+        max_bytes: None = None,
+        sliding: bool = False,
+        jitter: float = 0.0,
+        on_remove: Callable[[_K, _V, _Cause], object] | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        *,
+        ttl: _Lifetime | Callable[[_K, _V], _Lifetime],
+        timer: Callable[[], float] | None = None,
+        getsizeof: Callable[[_V], int] | Callable[[_K, _V], int] | None = None,
+        max_bytes: SupportsIndex | str,
         sliding: bool = False,
         jitter: float = 0.0,
         on_remove: Callable[[_K, _V, _Cause], object] | None = None,
