@@ -89,7 +89,7 @@ def test_on_remove_and_destructors_in_the_sweeper_may_use_the_cache() -> None:
             cache[f"again {len(cache)}"] = 1
             log.append(cache.expire())
 
-    cache = TTLCache[str, object](
+    cache: TTLCache[str, object] = TTLCache(
         10, 0.05, on_remove=lambda key, value, cause: log.append(len(cache))
     )
     for number in range(5):
