@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cachetools check bench soak miri clean ready-to-test
+.PHONY: help demo test test-cachetools check bench bench-threads soak miri clean ready-to-test
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -29,9 +29,14 @@ check: ready-to-test $(VENV)/.group-lint ## the checks that take little time
 	@tools/check-rust rustfmt clippy
 	@$(PY) tools/run_checks.py --quick
 
-bench: $(VENV)/.built $(VENV)/.group-bench ## speed and memory beside the peers, then core alone (ARGS=--help: the options)
+bench: $(VENV)/.built $(VENV)/.group-bench ## speed and memory beside the peers, threads where there is no GIL, then core alone (ARGS=--help: the options)
 	@$(PY) -m benches $(ARGS)
+	@python=$$(tools/find-free-threaded) && { [ -z "$$python" ] || CARGO_TARGET_DIR=target/free-threaded \
+		$(MAKE) --no-print-directory VENV=.venv-t PYTHON="$$python" bench-threads; }
 	@cargo bench --no-default-features --bench core
+
+bench-threads: $(VENV)/.built
+	@$(PY) -m benches --only hit --only get --only call-1 --only threads
 
 soak: ready-to-test ## the models of the weak containers for about ten minutes, at random
 	@$(PY) -m pytest -q --timeout=3600 --hypothesis-profile=soak tests/hostile/test_weak.py -k Model
