@@ -134,7 +134,8 @@ impl State {
 )]
 #[repr(C)]
 pub struct LruFunction {
-    entry: vectorcall::Entry,
+    /// `None` only in an object that is yet to be filled.
+    entry: Option<vectorcall::Entry>,
     function: Py<PyAny>,
     maxsize: Option<u64>,
     typed: bool,
@@ -955,7 +956,7 @@ impl LruFunction {
         // As functools: a negative size is 0.
         let maxsize = maxsize.map(|maxsize| u64::try_from(maxsize).unwrap_or(0));
         Ok(Self {
-            entry: vectorcall::call::<Self>,
+            entry: Some(vectorcall::call::<Self>),
             function: function.clone().unbind(),
             maxsize,
             typed,
@@ -1073,6 +1074,10 @@ impl LruFunction {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // CPython 3.11 makes the `__dict__` of a new object at once, and may collect then: before PyO3 has filled it.
+        if self.entry.is_none() {
+            return Ok(());
+        }
         visit.call(&self.function)?;
         self.state.visit(visit, |state, visit| {
             for entry in state.entries.iter().flat_map(Cache::iter) {

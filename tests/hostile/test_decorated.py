@@ -2038,3 +2038,18 @@ def test_a_panic_becomes_an_exception() -> None:
     said, after = result.stdout.splitlines()
     assert "defect" in said and "as a test asked" in said
     assert after == "2 4 (1, 2)"
+
+
+@isolated()
+def test_collections_at_every_allocation() -> None:
+    """A collection may find an object that is only half made."""
+    gc.set_threshold(1)
+    for number in range(100):
+
+        class Owner:
+            @OURS(8)  # type: ignore[untyped-decorator]
+            def plain(self, x: int) -> int:
+                return x
+
+        owner = Owner()
+        assert owner.plain(number) == number
