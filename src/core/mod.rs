@@ -13,7 +13,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{Cache, Drain, Entry, StoreError};
+pub use cache::{Cache, Drain, Entry, StoreError, spread};
 pub use order::{Order, Recency};
 pub use removed::Removed;
 pub use slots::{Slot, Slots};

@@ -2044,12 +2044,20 @@ def test_a_panic_becomes_an_exception() -> None:
 def test_collections_at_every_allocation() -> None:
     """A collection may find an object that is only half made."""
     gc.set_threshold(1)
+    kept: list[object] = []
     for number in range(100):
+        # so that the collections fall on other allocations than in the round before
+        kept.extend([] for _ in range(number % 7))
+        gc.collect()
 
         class Owner:
             @OURS(8)  # type: ignore[untyped-decorator]
             def plain(self, x: int) -> int:
                 return x
 
+            @OURS(8)  # type: ignore[untyped-decorator]
+            def listed(self, x: int) -> list[int]:
+                return [x]
+
         owner = Owner()
-        assert owner.plain(number) == number
+        assert owner.plain(number) == number and owner.listed(number) == [number]
