@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
-use leaksafe::core::{Cache, Removed};
+use leaksafe::core::{Cache, Removed, spread};
 use lru::LruCache;
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
@@ -97,10 +97,7 @@ impl Hasher for Spread {
     }
 
     fn write_u64(&mut self, word: u64) {
-        let product = u128::from(word) * 0x9E37_79B9_7F4A_7C15;
-        #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
-        let folded = product as u64 ^ (product >> 64) as u64;
-        self.0 = folded ^ (folded >> 32);
+        self.0 = spread(word);
     }
 }
 

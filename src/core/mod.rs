@@ -27,3 +27,4 @@ pub use removed::Removed;
 pub use seats::{Seats, this_place};
 pub use shared_lock::{Place, Reading, Seat, SharedLock};
 pub use slots::{Slot, Slots};
+pub use spread::spread;

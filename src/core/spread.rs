@@ -5,6 +5,7 @@
 /// Python hashes an integer to itself, and a float with a short fraction to a number whose low bits, or whose high ones,
 /// are all zero. So both halves of a full product count (the folded multiplication of wyhash and foldhash), and what that
 /// leaves at the top is folded down once more: without, some strides still fill half of the positions only.
+#[must_use]
 #[inline]
 pub fn spread(hash: u64) -> u64 {
     let product = u128::from(hash) * 0x9E37_79B9_7F4A_7C15;

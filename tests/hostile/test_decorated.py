@@ -2067,7 +2067,11 @@ def test_a_panic_becomes_an_exception() -> None:
 def test_collections_at_every_allocation() -> None:
     """A collection may find an object that is only half made."""
     gc.set_threshold(1)
+    kept: list[object] = []
     for number in range(100):
+        # so that the collections fall on other allocations than in the round before
+        kept.extend([] for _ in range(number % 7))
+        gc.collect()
 
         class Owner:
             @OURS(8)  # type: ignore[untyped-decorator]
