@@ -2038,9 +2038,9 @@ def test_a_million_of(operation: str) -> None:
         grown(max(rounds // 20, 50))
     growth = [grown(rounds)]
     # pools and caches that were not full yet are soon, and a leak goes on
-    while growth[-1] and len(growth) < 4:
+    while growth[-1] and len(growth) < 8:
         growth.append(grown(rounds))
-    assert not growth[-1], f"each of 4 runs of {rounds} left something: {growth}"
+    assert not growth[-1], f"each of 8 runs of {rounds} left something: {growth}"
 
 
 def test_a_panic_becomes_an_exception() -> None:

@@ -120,7 +120,8 @@ def test_four_threads_and_a_collector() -> None:
     over = threading.Event()
 
     def collect() -> None:
-        while not over.is_set():
+        # Without the GIL, collections on end let no other thread come back to life: neither with weakref's containers.
+        while not over.wait(0.005):
             gc.collect()
 
     collector = threading.Thread(target=collect)
