@@ -442,11 +442,8 @@ impl LruFunction {
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let function = slf.get().function.bind(slf.py()).repr()?;
-        let name = match slf.get().timing {
-            Timing::Ageless => "lru_cache",
-            Timing::Cheap | Timing::Asked => "ttl_cache",
-        };
-        Ok(format!("<{name} of {}>", function.to_string_lossy()))
+        let kind = slf.get().kind();
+        Ok(format!("<{kind} of {}>", function.to_string_lossy()))
     }
 
     fn __copy__(slf: Py<Self>) -> Py<Self> {

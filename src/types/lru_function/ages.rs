@@ -80,6 +80,14 @@ impl State {
 }
 
 impl LruFunction {
+    /// The name of the decorator.
+    pub fn kind(&self) -> &'static str {
+        match self.timing {
+            Timing::Ageless => "lru_cache",
+            Timing::Cheap | Timing::Asked => "ttl_cache",
+        }
+    }
+
     /// The time by which results are due or not.
     ///
     /// # Errors

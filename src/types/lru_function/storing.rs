@@ -124,7 +124,7 @@ impl LruFunction {
             Self::watch(slf, due);
         }
         if logging::enabled(log::Level::Debug) && !evicted.is_empty() {
-            log::debug!(target: logging::TARGET, "lru_cache evicted {} by {}", evicted.len(), Cause::Size.name());
+            log::debug!(target: logging::TARGET, "{} evicted {} by {}", slf.get().kind(), evicted.len(), Cause::Size.name());
         }
         drop((expired, evicted, unused, references, key));
         Ok(())
