@@ -3,7 +3,7 @@
 from leaksafe import _exit as _exit
 from leaksafe import _logging as _logging
 from leaksafe._core import LRUCache, TTLCache, __version__, deep_sizeof, weakattr
-from leaksafe._functions import LeakWarning, cache, lru_cache
+from leaksafe._functions import LeakWarning, cache, lru_cache, ttl_cache
 from leaksafe._lazy import LazyObjects, LiveBoundError, lazy
 from leaksafe._owned import per_instance, weak_callback
 from leaksafe._singleton import singleton
@@ -33,6 +33,7 @@ __all__ = [
     "lru_cache",
     "per_instance",
     "singleton",
+    "ttl_cache",
     "weak_callback",
     "weakattr",
 ]

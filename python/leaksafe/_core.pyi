@@ -19,6 +19,7 @@ from typing import (
     Concatenate,
     Generic,
     Literal,
+    NotRequired,
     ParamSpec,
     Protocol,
     Self,
@@ -286,6 +287,9 @@ class CacheItemsView(
 class _CacheParameters(TypedDict):
     maxsize: int | None
     typed: bool
+    # Where results expire.
+    ttl: NotRequired[_Lifetime]
+    timer: NotRequired[Callable[[], float] | None]
 
 @final
 class _LruFunction(Generic[_P, _R_co]):
@@ -299,6 +303,8 @@ class _LruFunction(Generic[_P, _R_co]):
         maxsize: int | None,
         typed: bool,
         weak_self: bool,
+        ttl: _Lifetime = ...,
+        timer: Callable[[], float] | None = None,
         /,
     ) -> Self: ...
     def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co: ...

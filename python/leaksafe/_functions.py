@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar, overload
 
 from leaksafe._core import (
     _defer_refcount,  # pyright: ignore[reportPrivateUsage]
@@ -13,7 +13,11 @@ from leaksafe._core import (
 )
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from leaksafe._core import _CacheParameters  # pyright: ignore[reportPrivateUsage]
+
+    _Age: TypeAlias = tuple[float | timedelta, Callable[[], float] | None]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -76,21 +80,62 @@ def lru_cache(
     On a method, the instance is not kept alive: what was remembered of it goes when it goes.
     `weak_self=False` keeps it, as functools does.
     """
-    if isinstance(maxsize, int):
-        maxsize = max(maxsize, 0)
-    elif callable(maxsize) and isinstance(typed, bool):
-        return _cached(maxsize, 128, typed, weak_self)
-    elif maxsize is not None:
-        raise TypeError(
-            "expected the first argument of lru_cache to be an integer, a callable, or None, "
-            f"not {type(maxsize).__name__}"
-        )
-    bound, by_type = maxsize, bool(typed)
+    return _decorator("lru_cache", maxsize, typed, weak_self)
 
-    def decorate(user_function: Callable[_P, _R]) -> _LruFunction[_P, _R]:
-        return _cached(user_function, bound, by_type, weak_self)
 
-    return decorate
+@overload
+def ttl_cache(
+    maxsize: Callable[_P, _R],
+    ttl: float | timedelta = 600,
+    timer: Callable[[], float] | None = None,
+    typed: bool = False,
+    *,
+    weak_self: bool = True,
+) -> _LruFunction[_P, _R]: ...
+@overload
+def ttl_cache(
+    maxsize: int | None = 128,
+    ttl: float | timedelta = 600,
+    timer: Callable[[], float] | None = None,
+    typed: bool = False,
+    *,
+    weak_self: bool = True,
+) -> Callable[[Callable[_P, _R]], _LruFunction[_P, _R]]: ...
+def ttl_cache(
+    maxsize: Callable[..., object] | int | None = 128,
+    ttl: float | timedelta = 600,
+    timer: Callable[[], float] | None = None,
+    typed: object = False,
+    *,
+    weak_self: bool = True,
+) -> object:
+    """Remember what a function returns for `ttl` seconds, for the `maxsize` calls used last.
+
+    >>> time = 0
+    >>> @ttl_cache(maxsize=100, ttl=10, timer=lambda: time)
+    ... def price(symbol):
+    ...     print("asking")
+    ...     return 42
+    >>> price("ABC"), price("ABC")
+    asking
+    (42, 42)
+    >>> time = 10
+    >>> price("ABC")
+    asking
+    42
+
+    It is `lru_cache`, methods and all, whose results also expire: `ttl` seconds (above 0, or a
+    `timedelta`) after the function returned. What has expired is freed by the sweeper though the
+    function is never called again. `timer` tells the time in place of the platform's cheapest
+    monotonic clock, as `TTLCache` has it: asked once for a hit, and once more where the function
+    had to run; what expired then goes with later calls, two at each that runs the function, and
+    with `cache_info()`. A result costs 16 bytes more than `lru_cache`'s.
+
+    Raises:
+        TypeError, ValueError: for a `ttl` that is no number, NaN, zero or negative; for a `timer`
+            that can't be called.
+    """
+    return _decorator("ttl_cache", maxsize, typed, weak_self, (ttl, timer))
 
 
 def cache(user_function: Callable[_P, _R], /) -> _LruFunction[_P, _R]:
@@ -104,30 +149,69 @@ def cache(user_function: Callable[_P, _R], /) -> _LruFunction[_P, _R]:
     >>> factorial.cache_info().currsize
     11
     """
-    return _cached(user_function, None, False, True)
+    return _cached("lru_cache", user_function, None, False, True)
+
+
+def _decorator(
+    name: str,
+    maxsize: Callable[..., object] | int | None,
+    typed: object,
+    weak_self: bool,
+    age: _Age | None = None,
+) -> object:
+    """Tell a bare decorator from one with arguments."""
+    if isinstance(maxsize, int):
+        maxsize = max(maxsize, 0)
+    elif callable(maxsize) and isinstance(typed, bool):
+        return _cached(name, maxsize, 128, typed, weak_self, age)
+    elif maxsize is not None:
+        raise TypeError(
+            f"expected the first argument of {name} to be an integer, a callable, or None, "
+            f"not {type(maxsize).__name__}"
+        )
+    bound, by_type = maxsize, bool(typed)
+    if age is not None:
+        _LruFunction(_decorator, 0, False, False, *age)  # what is wrong with it is said at once
+
+    def decorate(user_function: Callable[_P, _R]) -> _LruFunction[_P, _R]:
+        return _cached(name, user_function, bound, by_type, weak_self, age)
+
+    return decorate
 
 
 def _cached(
-    function: Callable[_P, _R], maxsize: int | None, typed: bool, weak_self: bool
+    name: str,
+    function: Callable[_P, _R],
+    maxsize: int | None,
+    typed: bool,
+    weak_self: bool,
+    age: _Age | None = None,
 ) -> _LruFunction[_P, _R]:
     if not callable(function):
         below = " (it goes below @classmethod and @property)"
         raise TypeError(
-            f"lru_cache needs a callable, not {type(function).__name__}"
+            f"{name} needs a callable, not {type(function).__name__}"
             + (below if isinstance(function, classmethod | property) else "")
         )
     if inspect.iscoroutinefunction(function):
-        name = getattr(function, "__qualname__", repr(function))
+        its_name = getattr(function, "__qualname__", repr(function))
+        cure = "an LRUCache" if age is None else "a TTLCache"
         raise TypeError(
-            f"{name} is an async def: each call makes a coroutine, lru_cache would return the same "
-            "one again, and it can be awaited only once. Keep what it returns in an LRUCache, or "
+            f"{its_name} is an async def: each call makes a coroutine, {name} would return the "
+            f"same one again, and it can be awaited only once. Keep what it returns in {cure}, or "
             "decorate a plain function"
         )
-    wrapper = _LruFunction(function, maxsize, typed, bool(weak_self))
+    if age is None:
+        wrapper = _LruFunction(function, maxsize, typed, bool(weak_self))
+    else:
+        wrapper = _LruFunction(function, maxsize, typed, bool(weak_self), *age)
     update_wrapper(wrapper, function)
 
     def cache_parameters() -> _CacheParameters:
-        return {"maxsize": maxsize, "typed": typed}
+        if age is None:
+            return {"maxsize": maxsize, "typed": typed}
+        ttl, timer = age
+        return {"maxsize": maxsize, "typed": typed, "ttl": ttl, "timer": timer}
 
     # After update_wrapper: that copies the attributes of what may be a cached function, too.
     wrapper.cache_parameters = cache_parameters

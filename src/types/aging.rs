@@ -25,6 +25,28 @@ pub struct Aging {
     pub jitter: f64,
 }
 
+/// How the age of entries is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// They don't age.
+    Ageless = 0,
+    /// A look needs the cheap clock and changes no age.
+    Cheap = 1,
+    /// There is a timer to ask, or each use sets an age.
+    Asked = 2,
+}
+
+impl Timing {
+    /// What the rules of age need.
+    pub fn of(aging: Option<&Aging>) -> Self {
+        match aging {
+            None => Self::Ageless,
+            Some(aging) if aging.sliding || aging.timer.is_some() => Self::Asked,
+            Some(_) => Self::Cheap,
+        }
+    }
+}
+
 /// What one entry lives for, and what is left of that.
 #[derive(Clone, Copy)]
 pub struct Lifetime {

@@ -22,6 +22,7 @@ use pyo3::types::{PyDict, PyMapping, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use self::state::{Phase, State};
+use super::aging::Timing;
 use super::arguments::{self, Argument};
 use super::flights::Flights;
 use super::iterator::{CacheIterator, Part};
@@ -34,7 +35,6 @@ use crate::interop::equality::hash_of;
 use crate::interop::guard::Guarded;
 use crate::interop::{release, trace};
 
-pub use self::ages::Timing;
 pub use self::copying::rebuild;
 pub use self::removal::take;
 pub use self::state::Entries;

@@ -3,6 +3,7 @@
 #![allow(clippy::unused_self, reason = "methods, for Python")]
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -10,21 +11,25 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::stats::Cause;
-use crate::core::{Cache, Removed, Slot};
-use crate::interop::call::{Call, WeaklyHeld};
+use super::aging::{Aging, Timing, seconds};
+use super::arguments::Argument;
+use super::sweeper;
+use crate::core::{Cache, NEVER, Slot};
+use crate::interop::call::Call;
 use crate::interop::equality::Verdict;
 use crate::interop::guard::{Guarded, Noted};
 use crate::interop::lookup::{Probe, locate};
 use crate::interop::release::{self, Nesting, Original, release};
 use crate::interop::vectorcall::{self, Found, Remembering};
-use crate::interop::{class, logging, trace, weak};
+use crate::interop::{class, clock, logging, trace, weak};
 
+mod ages;
 mod classes;
 mod instance;
 mod method;
 mod owners;
 mod results;
+mod storing;
 
 use classes::Classes;
 pub use method::LruMethod;
@@ -34,6 +39,8 @@ pub use results::{Elsewhere, Results};
 
 type Entries = Cache<Py<PyAny>, Py<PyAny>>;
 type Pair = (Py<PyAny>, Py<PyAny>);
+/// An entry that was taken out, and the reference to its instance where that has no other.
+type Departed = (Pair, Option<Py<PyAny>>);
 
 #[derive(Default)]
 struct State {
@@ -42,6 +49,9 @@ struct State {
     reaper: Option<Py<PyAny>>,
     /// Whether any value has ever stood for a result that is elsewhere.
     indirect: bool,
+    aging: Option<Box<Aging>>,
+    /// When the sweeper comes: nothing before is news to it.
+    swept: u64,
     hits: u64,
     misses: u64,
     allocated: usize,
@@ -63,7 +73,7 @@ impl Noted for State {
 
 impl State {
     /// Takes an entry out, and gives back all that is to be released with it.
-    fn remove(&mut self, py: Python<'_>, slot: Slot) -> Option<(Pair, Option<Py<PyAny>>)> {
+    fn remove(&mut self, py: Python<'_>, slot: Slot) -> Option<Departed> {
         let pair = self.entries.as_mut()?.remove(slot)?;
         let reference = self.owners.forget(py, &pair.0);
         Some((pair, reference))
@@ -96,7 +106,10 @@ pub struct LruFunction {
     maxsize: Option<u64>,
     typed: bool,
     weak_self: bool,
+    timing: Timing,
     state: Guarded<State>,
+    /// Whether the sweeper knows it.
+    watched: AtomicBool,
     /// Whether the instances of a class have this function as a method.
     methods: Classes<bool>,
     /// The classes that have this function as a class method, and have called it.
@@ -107,6 +120,9 @@ pub struct LruFunction {
 
 impl Drop for LruFunction {
     fn drop(&mut self) {
+        if *self.watched.get_mut() {
+            sweeper::forget(self.address());
+        }
         if self.state.get_mut().allocated > 0 {
             trace::report(self.address(), 0);
         }
@@ -120,13 +136,6 @@ impl Nesting for LruFunction {
     }
 }
 
-/// Where a result is to be kept, and what with.
-struct Place<'py> {
-    key: Bound<'py, PyAny>,
-    value: Bound<'py, PyAny>,
-    instance: Option<WeaklyHeld<'py>>,
-}
-
 impl LruFunction {
     fn address(&self) -> usize {
         std::ptr::from_ref(self) as usize
@@ -135,129 +144,6 @@ impl LruFunction {
     fn entries<R>(&self, py: Python<'_>, section: impl FnOnce(&Entries) -> R) -> Option<R> {
         self.state
             .with(py, |state| state.entries.as_ref().map(section))
-    }
-
-    /// Decides where a result is kept.
-    fn place<'py>(
-        slf: &Bound<'py, Self>,
-        call: &Call<'_, 'py>,
-        result: &Bound<'py, PyAny>,
-    ) -> PyResult<Place<'py>> {
-        let instance = Self::instance(slf, call)?;
-        let key = call.key(instance.as_ref())?;
-        let value = match &instance {
-            Some((owner, _)) => results::stand_in(owner, result)?,
-            None => result.clone(),
-        };
-        Ok(Place {
-            key,
-            value,
-            instance,
-        })
-    }
-
-    /// Puts an entry in, unless its key is there by now.
-    fn put<'py>(
-        slf: &Bound<'py, Self>,
-        call: &Call<'_, 'py>,
-        hash: u64,
-        place: Place<'py>,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        let Place {
-            key,
-            value,
-            instance,
-        } = place;
-        let new = (key.clone().unbind(), value.unbind());
-        let mut evicted = Removed::default();
-        let mut unused = None;
-        let mut references = Vec::new();
-        let allocated = locate(
-            &slf.get().state,
-            call,
-            hash,
-            // Always there: only the collector takes it, from what nobody can call.
-            |state: &State| state.entries.as_ref().unwrap_or(empty()),
-            |state, found| {
-                let Some(entries) = state.entries.as_mut() else {
-                    unused = Some(new);
-                    return None;
-                };
-                if let Some(slot) = found {
-                    // Another call was faster, or this one called itself: that entry stays, unless its result is gone.
-                    let stale = entries
-                        .get(slot)
-                        .is_some_and(|entry| results::is_stale(py, &entry.value));
-                    if stale {
-                        state.indirect = true;
-                        let old = entries.set_value(slot, new.1);
-                        unused = Some((new.0, old.unwrap_or_else(|| py.None())));
-                    } else {
-                        unused = Some(new);
-                    }
-                    return None;
-                }
-                if let Err((_, key, value)) = entries.insert(hash, new.0, new.1, 1, &mut evicted) {
-                    // No memory to remember it: the result stands all the same.
-                    unused = Some((key, value));
-                    return None;
-                }
-                if let Some((owner, reference)) = &instance {
-                    state.indirect = true;
-                    state.owners.add(owner, reference, &key, hash);
-                }
-                state.reallocated()
-            },
-        )?;
-        let evicted: Vec<_> = evicted.into_iter().collect();
-        if instance.is_some() || !evicted.is_empty() {
-            slf.get().state.with(py, |state| {
-                references.extend(
-                    evicted
-                        .iter()
-                        .filter_map(|(key, _)| state.owners.forget(py, key)),
-                );
-            });
-        }
-        if let Some(allocated) = allocated {
-            trace::report(slf.get().address(), allocated);
-        }
-        if logging::enabled(log::Level::Debug) && !evicted.is_empty() {
-            log::debug!(target: logging::TARGET, "lru_cache evicted {} by {}", evicted.len(), Cause::Size.name());
-        }
-        drop((evicted, unused, references, key));
-        Ok(())
-    }
-
-    fn discard(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<bool> {
-        let py = slf.py();
-        let gone = Self::find_slot(slf, call, |state, found| state.remove(py, found?))?;
-        Ok(gone.is_some_and(|((_, value), _)| !results::is_stale(py, &value)))
-    }
-
-    fn contains(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<bool> {
-        let py = slf.py();
-        let pair = Self::find_slot(slf, call, |state, found| {
-            let entry = state.entries.as_ref()?.get(found?)?;
-            Some((entry.key.clone_ref(py), entry.value.clone_ref(py)))
-        })?;
-        Ok(results::result(py, pair, None)?.is_some())
-    }
-
-    fn find_slot<R>(
-        slf: &Bound<'_, Self>,
-        call: &Call<'_, '_>,
-        section: impl FnOnce(&mut State, Option<Slot>) -> R,
-    ) -> PyResult<R> {
-        let hash = call.hash()?;
-        locate(
-            &slf.get().state,
-            call,
-            hash,
-            |state: &State| state.entries.as_ref().unwrap_or(empty()),
-            section,
-        )
     }
 }
 
@@ -278,9 +164,18 @@ impl Remembering for LruFunction {
     #[inline]
     fn plain_hit(&self, call: &Call<'_, '_>, hash: u64) -> Option<Py<PyAny>> {
         let py = call.py();
+        let timing = self.timing;
+        let now = match timing {
+            Timing::Ageless => 0,
+            Timing::Cheap => clock::cheap(),
+            Timing::Asked => return None,
+        };
         self.state.hit(py, |state| {
             let entries = state.entries.as_ref()?;
             let slot = entries.find_hash(hash)?;
+            if timing == Timing::Cheap && entries.is_due(slot, now) {
+                return None;
+            }
             let entry = entries.get(slot)?;
             if call.compare(&entry.key) != Verdict::Same {
                 return None;
@@ -300,6 +195,11 @@ impl Remembering for LruFunction {
             return Ok(Found::Pass);
         }
         let hash = call.hash()?;
+        let now = match self.timing {
+            Timing::Ageless => 0,
+            Timing::Cheap => clock::cheap(),
+            Timing::Asked => return Ok(Found::Unsure(hash)),
+        };
         let found = self.state.try_with(py, |state| {
             let entries = state.entries.as_mut()?;
             let mut unsure = false;
@@ -316,7 +216,8 @@ impl Remembering for LruFunction {
                 return Some(Found::Miss(hash));
             };
             let value = &entries.get(slot)?.value;
-            if state.indirect && !results::is_direct(py, value) {
+            let indirect = state.indirect && !results::is_direct(py, value);
+            if indirect || entries.is_due(slot, now) {
                 return None;
             }
             let value = value.clone_ref(py);
@@ -329,19 +230,27 @@ impl Remembering for LruFunction {
 
     fn look_closely(slf: &Bound<'_, Self>, call: &Call<'_, '_>, hash: u64) -> PyResult<Found> {
         let py = slf.py();
+        let now = slf.get().now(py)?;
+        let mut expired = None;
         let pair = locate(
             &slf.get().state,
             call,
             hash,
             |state: &State| state.entries.as_ref().unwrap_or(empty()),
             |state, found| {
+                let slot = found?;
+                if state.is_due(slot, now) {
+                    expired = state.remove(py, slot);
+                    return None;
+                }
                 let entries = state.entries.as_mut()?;
-                let entry = entries.get(found?)?;
+                let entry = entries.get(slot)?;
                 let pair = (entry.key.clone_ref(py), entry.value.clone_ref(py));
-                entries.touch(found?);
+                entries.touch(slot);
                 Some(pair)
             },
         )?;
+        drop(expired);
         let result = results::result(py, pair, slf.get().first(call))?;
         slf.get().state.with(py, |state| match result {
             Some(_) => state.hits += 1,
@@ -362,7 +271,16 @@ impl Remembering for LruFunction {
         let Ok(key) = call.key(None) else {
             return false;
         };
+        let now = match self.timing {
+            Timing::Ageless => 0,
+            Timing::Cheap => clock::precise(),
+            Timing::Asked => return false,
+        };
         let evicted = self.state.try_with(py, |state| {
+            let deadline = state.deadline(now);
+            if deadline < state.swept && deadline != NEVER {
+                return None;
+            }
             let entries = state.entries.as_mut()?;
             if !state.owners.is_empty() || logging::enabled(log::Level::Debug) {
                 return None;
@@ -376,8 +294,12 @@ impl Remembering for LruFunction {
                 return None;
             }
             let victim = entries.exchangeable()?;
+            if deadline != NEVER && entries.earliest_due() <= now {
+                return None;
+            }
             let old =
                 entries.exchange(victim, hash, key.clone().unbind(), result.clone().unbind())?;
+            entries.set_deadline(victim, deadline, 0, now);
             Some((old.0.into_bound(py), old.1.into_bound(py)))
         });
         evicted.flatten().map(drop).is_some()
@@ -399,16 +321,27 @@ impl Remembering for LruFunction {
 #[pymethods]
 impl LruFunction {
     #[new]
-    #[pyo3(signature = (function, maxsize, typed, weak_self, /))]
+    #[pyo3(signature = (function, maxsize, typed, weak_self, ttl = Argument::Absent, timer = None, /), text_signature = "(function, maxsize, typed, weak_self, ttl=..., timer=None, /)")]
     fn new(
         function: &Bound<'_, PyAny>,
         maxsize: Option<i64>,
         typed: bool,
         weak_self: bool,
+        ttl: Argument,
+        timer: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         if !function.is_callable() {
             return Err(PyTypeError::new_err("the first argument must be callable"));
         }
+        let aging = match ttl {
+            Argument::Absent => None,
+            Argument::Given(ttl) => {
+                let ttl = ttl.bind(function.py());
+                // Not a function of key and value: the key is none that a user knows.
+                seconds(ttl, "ttl", "a float or a timedelta")?;
+                Some(Aging::new(ttl, timer, false, 0.0)?)
+            }
+        };
         // As functools: a negative size is 0.
         let maxsize = maxsize.map(|maxsize| u64::try_from(maxsize).unwrap_or(0));
         Ok(Self {
@@ -418,10 +351,9 @@ impl LruFunction {
             maxsize,
             typed,
             weak_self,
-            state: Guarded::new(State {
-                entries: Some(Cache::new(maxsize, false)),
-                ..State::default()
-            }),
+            timing: Timing::of(aging.as_ref()),
+            state: Guarded::new(State::new(maxsize, aging)),
+            watched: AtomicBool::new(false),
             methods: Classes::default(),
             receivers: Classes::default(),
             warned: Classes::default(),
@@ -439,12 +371,14 @@ impl LruFunction {
     }
 
     /// Returns hits, misses, maxsize and currsize, as `functools` has it.
-    fn cache_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn cache_info<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         static INFO: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let (hits, misses) = self.state.with(py, |state| (state.hits, state.misses));
-        let currsize = self.entries(py, Cache::len).unwrap_or(0);
+        let (py, this) = (slf.py(), slf.get());
+        Self::expire_due(slf)?;
+        let (hits, misses) = this.state.with(py, |state| (state.hits, state.misses));
+        let currsize = this.entries(py, Cache::len).unwrap_or(0);
         INFO.import(py, "functools", "_CacheInfo")?
-            .call1((hits, misses, self.maxsize, currsize))
+            .call1((hits, misses, this.maxsize, currsize))
     }
 
     /// Forgets every result, and starts counting anew.
@@ -508,7 +442,8 @@ impl LruFunction {
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let function = slf.get().function.bind(slf.py()).repr()?;
-        Ok(format!("<lru_cache of {}>", function.to_string_lossy()))
+        let kind = slf.get().kind();
+        Ok(format!("<{kind} of {}>", function.to_string_lossy()))
     }
 
     fn __copy__(slf: Py<Self>) -> Py<Self> {
@@ -549,6 +484,9 @@ impl LruFunction {
                 visit.call(&entry.value)?;
             }
             state.owners.visit(visit)?;
+            if let Some(aging) = &state.aging {
+                aging.visit(&visit)?;
+            }
             visit.call(&state.reaper)
         })?;
         self.methods.visit(visit)?;
@@ -558,11 +496,7 @@ impl LruFunction {
 
     fn __clear__(&self, py: Python<'_>) {
         let old = self.state.with(py, |state| {
-            let fresh = State {
-                entries: Some(Cache::new(self.maxsize, false)),
-                ..State::default()
-            };
-            std::mem::replace(state, fresh)
+            std::mem::replace(state, State::new(self.maxsize, None))
         });
         self.methods.clear(py);
         self.receivers.clear(py);
@@ -582,7 +516,10 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     release::install::<Results>(py)?;
     release::install::<Elsewhere>(py)?;
     let function = py.get_type::<PyAny>().into_any();
-    let sample = Bound::new(py, LruFunction::new(&function, Some(0), false, false)?)?;
+    let sample = Bound::new(
+        py,
+        LruFunction::new(&function, Some(0), false, false, Argument::Absent, None)?,
+    )?;
     vectorcall::install(py, &sample, true);
     let bound = LruFunction::__get__(&sample, Some(function), None)?;
     vectorcall::install(py, bound.cast::<LruMethod>()?, false);

@@ -1,4 +1,4 @@
-//! The one thread that lets go of what has expired in caches that nobody touches.
+//! The one thread that lets go of what has expired in caches, and in decorated functions, that nobody touches.
 //!
 //! It sleeps detached from the interpreter until something is due, and looks at the registry of caches only while it is
 //! attached, as everybody does: so no lock is left over by a fork, and nothing is to be waited for in a wrong order.
@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use pyo3::PyClass;
 use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use super::lru_cache::LruCache;
 use crate::core::NEVER;
 use crate::interop::clock;
 use crate::interop::guard::{Guarded, Noted};
@@ -26,8 +27,32 @@ const BREATH: Duration = Duration::from_micros(100);
 /// Destructors of any depth run on this stack.
 const STACK: usize = 16 << 20;
 
+/// What has entries that expire.
+pub trait Swept: PyClass<Frozen = True> + Sync {
+    /// Takes out some of what is due at a time; says how many, and whether that was all.
+    fn expire_slice(slf: &Bound<'_, Self>, now: u64) -> (usize, bool);
+
+    /// When the sweeper, having been here, is to come again.
+    fn next_due(slf: &Bound<'_, Self>) -> u64;
+}
+
+/// One slice of the work at a cache: how many went, and once that was all, when to come again. `None` for a cache that
+/// is gone.
+type Sweep = fn(&Bound<'_, PyWeakrefReference>, u64) -> Option<(usize, Option<u64>)>;
+
+fn slice_of<T: Swept>(
+    cache: &Bound<'_, PyWeakrefReference>,
+    now: u64,
+) -> Option<(usize, Option<u64>)> {
+    // Held for one slice only: whoever drops the last other reference lets go of the cache.
+    let cache = cache.upgrade_as::<T>().ok().flatten()?;
+    let (count, done) = T::expire_slice(&cache, now);
+    Some((count, done.then(|| T::next_due(&cache))))
+}
+
 struct Member {
     cache: Py<PyWeakrefReference>,
+    sweep: Sweep,
     /// When something is due in it.
     due: u64,
 }
@@ -79,9 +104,9 @@ impl Registry {
 ///
 /// # Errors
 /// `MemoryError`.
-pub fn watch(cache: &Bound<'_, LruCache>, due: u64) -> PyResult<()> {
+pub fn watch<T: Swept>(cache: &Bound<'_, T>, due: u64) -> PyResult<()> {
     let py = cache.py();
-    let address = cache.get().address();
+    let address = std::ptr::from_ref(cache.get()) as usize;
     let known = REGISTRY.with(py, |registry| {
         let known = registry.members.get_mut(&address).map(|member| {
             member.due = member.due.min(due);
@@ -96,7 +121,8 @@ pub fn watch(cache: &Bound<'_, LruCache>, due: u64) -> PyResult<()> {
         return Ok(());
     }
     let member = Member {
-        cache: PyWeakrefReference::new(cache)?.unbind(),
+        cache: PyWeakrefReference::new(cache.as_any())?.unbind(),
+        sweep: slice_of::<T>,
         due,
     };
     let old = REGISTRY.with(py, |registry| {
@@ -185,22 +211,15 @@ fn sweep(py: Python<'_>, in_background: bool) -> usize {
     let mut count = 0;
     let mut turn = clock::precise();
     for address in due {
-        loop {
-            // Held for one slice only: whoever drops the last other reference lets go of the cache.
-            let Some(cache) = upgraded(py, address) else {
-                break;
-            };
-            let (expired, done) = LruCache::expire_slice(&cache, now);
+        while let Some((expired, next)) = slice(py, address, now) {
             count += expired;
-            if done {
-                let next = LruCache::next_due(&cache);
+            if let Some(next) = next {
                 REGISTRY.with(py, |registry| {
                     if let Some(member) = registry.members.get_mut(&address) {
                         member.due = member.due.min(next);
                     }
                 });
             }
-            drop(cache);
             if in_background && clock::precise() - turn > TURN {
                 py.detach(|| thread::sleep(BREATH));
                 turn = clock::precise();
@@ -208,7 +227,7 @@ fn sweep(py: Python<'_>, in_background: bool) -> usize {
                     return count;
                 }
             }
-            if done {
+            if next.is_some() {
                 break;
             }
         }
@@ -221,12 +240,13 @@ fn sweep(py: Python<'_>, in_background: bool) -> usize {
     count
 }
 
-fn upgraded(py: Python<'_>, address: usize) -> Option<Bound<'_, LruCache>> {
-    let reference = REGISTRY.with(py, |registry| {
+/// One slice of the work at the cache that has this address.
+fn slice(py: Python<'_>, address: usize, now: u64) -> Option<(usize, Option<u64>)> {
+    let (cache, sweep) = REGISTRY.with(py, |registry| {
         let member = registry.members.get(&address)?;
-        Some(member.cache.clone_ref(py))
+        Some((member.cache.clone_ref(py), member.sweep))
     })?;
-    reference.bind(py).upgrade_as::<LruCache>().ok().flatten()
+    sweep(cache.bind(py), now)
 }
 
 /// Stops the thread for good. For the interpreter's exit.

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 
 from isolated import isolated
-from leaksafe import TTLCache, sweeper
+from leaksafe import TTLCache, sweeper, ttl_cache
 
 
 class Value:
@@ -40,6 +40,65 @@ def test_untouched_values_are_freed() -> None:
     del value
     assert soon(lambda: not alive)
     assert sys.getsizeof(cache) < 10_000, "the table is given back too"
+
+
+@isolated()
+def test_untouched_results_of_a_function_are_freed() -> None:
+    alive = weakref.WeakSet[Value]()
+
+    @ttl_cache(maxsize=None, ttl=0.1)
+    def make(number: int) -> Value:
+        value = Value()
+        alive.add(value)
+        return value
+
+    class Shop:
+        @ttl_cache(ttl=0.1)
+        def make(self, number: int) -> Value:
+            return make(-number)
+
+    shop = Shop()
+    for number in range(1, 5_000):
+        make(number)
+        shop.make(number)
+    assert soon(lambda: not alive)
+    assert sys.getsizeof(make) < 10_000, "the table is given back too"
+    assert Shop.make.cache_info().currsize == 0
+    before = make.cache_info().misses
+    make(1)
+    assert make.cache_info().misses == before + 1
+
+
+@isolated()
+def test_a_full_function_is_swept_too() -> None:
+    alive = weakref.WeakSet[Value]()
+
+    @ttl_cache(maxsize=10, ttl=0.1)
+    def make(number: int) -> Value:
+        value = Value()
+        alive.add(value)
+        return value
+
+    for _ in range(3):
+        for number in range(1_000):
+            make(number)
+            assert len(alive) <= 11
+        assert soon(lambda: not alive)
+
+
+@isolated()
+def test_a_function_dropped_while_it_is_swept() -> None:
+    for _ in range(30):
+        function = ttl_cache(maxsize=None, ttl=0.01)(lambda number: Value())
+        for number in range(3_000):
+            function(number)
+        reference = weakref.ref(function)
+        time.sleep(0.01)
+        del function
+        assert soon(lambda: reference() is None)
+    gc.collect()
+    assert not [value for value in gc.get_objects() if type(value) is Value]
+    assert soon(lambda: not sweeper.state().running)
 
 
 @isolated()

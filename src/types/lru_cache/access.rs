@@ -7,13 +7,13 @@ use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::LruCache;
 use super::state::{Change, Entries, Pair, Refusal, State};
-use super::{LruCache, Timing};
 use crate::core::Slot;
 use crate::interop::equality::{Verdict, compare, hash_of, is_atomic};
 use crate::interop::lookup::{locate, locate_read};
 use crate::interop::{clock, hot, logging};
-use crate::types::aging::Lifetime;
+use crate::types::aging::{Lifetime, Timing};
 use crate::types::stats::Cause;
 
 /// A hash, a key and a value.

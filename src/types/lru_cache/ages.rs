@@ -8,19 +8,8 @@ use super::LruCache;
 use super::state::State;
 use crate::interop::clock;
 use crate::interop::equality::hash_of;
-use crate::types::aging::{Aging, Lifetime};
+use crate::types::aging::{Aging, Lifetime, Timing};
 use crate::types::sweeper;
-
-/// How a cache knows the time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Timing {
-    /// Its entries don't age.
-    Ageless = 0,
-    /// A look needs the cheap clock and changes no age.
-    Cheap = 1,
-    /// There is a timer to ask, or each use sets an age.
-    Asked = 2,
-}
 
 impl LruCache {
     /// How the age of entries is told.
@@ -68,11 +57,7 @@ impl LruCache {
 
     /// Sets the rules of age of a cache without entries.
     pub fn set_aging(&self, state: &mut State, aging: Option<Aging>) -> Option<Box<Aging>> {
-        let timing = match &aging {
-            None => Timing::Ageless,
-            Some(aging) if aging.sliding || aging.timer.is_some() => Timing::Asked,
-            Some(_) => Timing::Cheap,
-        };
+        let timing = Timing::of(aging.as_ref());
         self.timing.store(timing as u8, Ordering::Relaxed);
         if let Some(aging) = &aging {
             let empty = std::mem::replace(&mut state.entries, crate::core::Cache::new(None, false));
@@ -157,13 +142,5 @@ impl LruCache {
         if let Err(error) = sweeper::watch(slf, due) {
             error.write_unraisable(slf.py(), Some(slf));
         }
-    }
-
-    /// When the sweeper, having been here, is to come again.
-    pub fn next_due(slf: &Bound<'_, Self>) -> u64 {
-        slf.get().state.with(slf.py(), |state| {
-            state.swept = state.entries.earliest_due();
-            state.swept
-        })
     }
 }

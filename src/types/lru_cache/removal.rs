@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 use pyo3::exceptions::{PyMemoryError, PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use super::LruCache;
 use super::state::{Change, Pair, Phase, Refusal, State};
-use super::{LruCache, Timing};
 use crate::core::{Removed, StoreError};
 use crate::interop::{logging, trace};
+use crate::types::aging::Timing;
 use crate::types::arguments;
 use crate::types::stats::Cause;
+use crate::types::sweeper::Swept;
 
 /// So many are taken out at once, so that no other thread waits for long and little is held meanwhile.
 const SLICE: u32 = 1024;
@@ -163,30 +165,6 @@ impl LruCache {
         }
     }
 
-    /// Takes out some of what is due at a time; says how many, and whether that was all.
-    pub fn expire_slice(slf: &Bound<'_, Self>, now: u64) -> (usize, bool) {
-        let (expired, on_remove, allocated, done) = slf.get().state.with(slf.py(), |state| {
-            let mut steps = SLICE;
-            let mut expired = Vec::new();
-            while expired.len() < SLICE as usize
-                && let Some(pair) = state.pop_expired(now, &mut steps)
-            {
-                expired.push(pair);
-            }
-            let done = expired.len() < SLICE as usize && steps > 0;
-            if state.entries.is_empty() {
-                state.entries.release();
-            }
-            (expired, state.callback(slf.py()), state.reallocated(), done)
-        });
-        if let Some(allocated) = allocated {
-            trace::report(slf.get().address(), allocated);
-        }
-        let count = expired.len();
-        Self::dismiss(slf, expired, on_remove, Cause::Expired);
-        (count, done)
-    }
-
     /// Sets the bound, and evicts what is over it.
     pub fn set_maxsize(slf: &Bound<'_, Self>, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
@@ -226,6 +204,38 @@ impl LruCache {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Swept for LruCache {
+    fn expire_slice(slf: &Bound<'_, Self>, now: u64) -> (usize, bool) {
+        let (expired, on_remove, allocated, done) = slf.get().state.with(slf.py(), |state| {
+            let mut steps = SLICE;
+            let mut expired = Vec::new();
+            while expired.len() < SLICE as usize
+                && let Some(pair) = state.pop_expired(now, &mut steps)
+            {
+                expired.push(pair);
+            }
+            let done = expired.len() < SLICE as usize && steps > 0;
+            if state.entries.is_empty() {
+                state.entries.release();
+            }
+            (expired, state.callback(slf.py()), state.reallocated(), done)
+        });
+        if let Some(allocated) = allocated {
+            trace::report(slf.get().address(), allocated);
+        }
+        let count = expired.len();
+        Self::dismiss(slf, expired, on_remove, Cause::Expired);
+        (count, done)
+    }
+
+    fn next_due(slf: &Bound<'_, Self>) -> u64 {
+        slf.get().state.with(slf.py(), |state| {
+            state.swept = state.entries.earliest_due();
+            state.swept
+        })
     }
 }
 
