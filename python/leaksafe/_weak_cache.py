@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import Self, SupportsIndex, TypeVar
+from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
+from typing import Any, Self, TypeVar
 
 from leaksafe._core import (
     _adopt,  # pyright: ignore[reportPrivateUsage]
@@ -14,17 +14,56 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
+_ABSENT: Any = object()
+
+
+def _living(cache: WeakCache[_K, _V]) -> Iterator[tuple[_K, _V]]:
+    for key in cache:
+        value: Any = cache.peek(key, _ABSENT)
+        if value is not _ABSENT:
+            yield key, value
+
+
+class _Values(ValuesView[_V]):
+    """The living values; looking at them is no use."""
+
+    _mapping: WeakCache[Any, _V]
+
+    def __iter__(self) -> Iterator[_V]:
+        return (value for _, value in _living(self._mapping))
+
+    def __contains__(self, value: object) -> bool:
+        return any(one is value or one == value for one in self)
+
+
+class _Items(ItemsView[_K, _V]):
+    """The keys with living values, and these; looking at them is no use."""
+
+    _mapping: WeakCache[_K, _V]
+
+    def __iter__(self) -> Iterator[tuple[_K, _V]]:
+        return _living(self._mapping)
+
+    def __contains__(self, item: Any) -> bool:  # noqa: ANN401  # as the base class has it
+        key, value = item
+        found = self._mapping.peek(key, _ABSENT)
+        return found is value or (found is not _ABSENT and bool(found == value))
+
+
 class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
     """A cache that never makes a second object of what somebody still uses.
 
     Args:
         maxsize: how many of the values used last are held strongly; 0 holds none.
-        ttl: not supported yet; only `None`.
+        ttl: for how long a value is held after it was set, in seconds (a float or a `timedelta`);
+            `None` for as long as it is recent.
+        max_bytes: in place of `maxsize`, the bytes that those that are held, and their keys, may
+            take, as `deep_sizeof` measures them when they are set: an int, or a str such as
+            "64 MiB".
 
     Raises:
         TypeError, ValueError, OverflowError: for a `maxsize` that is no int, negative, or above
-            `sys.maxsize`.
-        NotImplementedError: for a `ttl`.
+            `sys.maxsize`; for both bounds; for a `ttl` that is no number of seconds above 0.
 
     Where a `WeakValueDictionary` loses at once what nobody else holds, and refuses what can't be
     weakly referenced, this holds the `maxsize` most recent values, of either kind. A value that
@@ -32,9 +71,13 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
     and else as soon as nobody uses it any more. Until then everybody who asks gets the same object.
     The length may so exceed `maxsize`, by entries whose values others keep alive.
 
+    What is older than `ttl` is not held any more, and freed without anybody touching the cache: as
+    if it had fallen out of the most recent. It is held again once it is set again.
+
     `[]`, `get`, `setdefault`, `get_or_create` and setting a value make an entry the most recent;
-    `in` and iteration don't. Every operation on one key is O(1). An entry costs about 50 bytes
-    beside its key and value, and 80 more for CPython's weak reference if there is one.
+    `in`, `peek` and iteration don't. Every operation on one key is O(1). An entry costs about
+    50 bytes beside its key and value, 80 more for CPython's weak reference if there is one, 16 more
+    with a `ttl`, and 8 more with `max_bytes`.
 
     >>> from leaksafe import WeakCache
     >>> class Image: ...
@@ -49,13 +92,27 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
 
     __module__ = "leaksafe"
 
-    def __new__(cls, maxsize: SupportsIndex = 128, ttl: None = None) -> Self:
-        """Make the cache."""
-        if ttl is not None:
-            raise NotImplementedError(
-                "WeakCache does not support a ttl yet: entries leave by maxsize and by death"
-            )
-        return super().__new__(cls, maxsize)
+    def values(self) -> ValuesView[_V]:
+        """Return a view of the living values, from the least to the most recent. O(1).
+
+        >>> from leaksafe import WeakCache
+        >>> cache = WeakCache(2)
+        >>> cache.update(a=1, b=2, c=3)
+        >>> list(cache.values())
+        [2, 3]
+        """
+        return _Values(self)
+
+    def items(self) -> ItemsView[_K, _V]:
+        """Return a view of keys and living values, from the least to the most recent. O(1).
+
+        >>> from leaksafe import WeakCache
+        >>> cache = WeakCache(2)
+        >>> cache.update(a=1, b=2, c=3)
+        >>> list(cache.items())
+        [('b', 2), ('c', 3)]
+        """
+        return _Items(self)
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +121,8 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
         self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._keys()!r}, maxsize={self.maxsize})"
+        ttl = "" if self.ttl is None else f", ttl={self.ttl}"
+        return f"{type(self).__name__}({self._keys()!r}, maxsize={self.maxsize}{ttl})"
 
 
 _adopt(WeakCache, "get")

@@ -506,7 +506,9 @@ impl<K, V, O: Order> Cache<K, V, O> {
         if self.weights.is_some() { weight } else { 1 }
     }
 
-    fn weight_of(&self, slot: Slot) -> u64 {
+    /// What the entry in `slot` weighs; 1 where they aren't weighed.
+    #[must_use]
+    pub fn weight_of(&self, slot: Slot) -> u64 {
         match &self.weights {
             Some(weights) => weights.get(slot as usize).copied().unwrap_or(0),
             None => 1,

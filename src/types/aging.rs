@@ -167,13 +167,7 @@ impl Aging {
             let end = seconds_of(now) + span;
             if end.is_finite() { ordered(end) } else { NEVER }
         } else {
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "spans are positive, and a cast from a float saturates"
-            )]
-            let span = (span * 1e9).ceil() as u64;
-            now.saturating_add(span)
+            now.saturating_add(nanoseconds(span))
         }
     }
 
@@ -200,6 +194,17 @@ impl Aging {
         }
         visit.call(&self.timer)
     }
+}
+
+/// A span of seconds in nanoseconds, as far as these go.
+pub fn nanoseconds(span: f64) -> u64 {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "spans are positive, and a cast from a float saturates"
+    )]
+    let nanoseconds = (span * 1e9).ceil() as u64;
+    nanoseconds
 }
 
 /// A lifetime in seconds: a number above 0 or a `timedelta`.

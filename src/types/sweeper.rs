@@ -27,6 +27,9 @@ const BREATH: Duration = Duration::from_micros(100);
 /// Destructors of any depth run on this stack.
 const STACK: usize = 16 << 20;
 
+/// So many entries are taken out at once, so that no other thread waits for long and little is held meanwhile.
+pub const SLICE: u32 = 1024;
+
 /// What has entries that expire.
 pub trait Swept: PyClass<Frozen = True> + Sync {
     /// Takes out some of what is due at a time; says how many, and whether that was all.

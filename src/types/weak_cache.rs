@@ -2,151 +2,53 @@
 
 #![allow(clippy::doc_markdown, reason = "Python's docstrings")]
 
+mod state;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use pyo3::exceptions::{PyKeyError, PyRuntimeError};
+use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
+use pyo3::types::{PyIterator, PyList};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::arguments;
-use super::arguments::Argument;
+use self::state::{Gone, State, Stored};
+use super::arguments::{self, Argument};
 use super::flights::{Flights, check_factory};
+use super::sweeper::{self, SLICE, Swept};
 use super::weak_table::{Reap, WeakReaper, out_of_memory};
-use crate::core::{Cache, Drain, Recency, Removed, Slot};
+use super::{aging, weigher};
+use crate::core::{Cache, NEVER, Removed, Slot};
 use crate::interop::equality::{Verdict, compare, hash_of};
-use crate::interop::guard::{Guarded, Noted};
+use crate::interop::guard::Guarded;
 use crate::interop::lookup::locate;
 use crate::interop::reference::{Reference, is_referable, place_of};
-use crate::interop::{hot, release, trace};
+use crate::interop::{clock, hot, release, trace};
 
-/// A value: weakly referenced where that is possible, and held as long as it is among the most recent.
-struct Stored {
-    reference: Option<Reference>,
-    strong: Option<Py<PyAny>>,
+/// Why a value was not taken.
+enum Refusal {
+    Memory,
+    Closed,
+    TooHeavy(u64),
 }
 
-impl Stored {
-    /// The value, unless it is dead.
-    #[inline]
-    fn value<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        match &self.strong {
-            Some(value) => Some(value.bind(py).clone()),
-            None => self.reference.as_ref()?.upgrade(py),
-        }
-    }
-}
-
-type Entries = Cache<Py<PyAny>, Stored>;
-type Pair = (Py<PyAny>, Stored);
-
-/// The entries in the order of use. The `held` most recent, from `oldest` on, are held strongly.
-struct State {
-    entries: Entries,
-    maxsize: u64,
-    held: u64,
-    oldest: Option<Slot>,
-    closed: bool,
-    allocated: usize,
-}
-
-/// What is to be released after a section.
-#[derive(Default)]
-struct Gone {
-    values: Removed<Py<PyAny>>,
-    pairs: Removed<Pair>,
-}
-
-impl Noted for State {
-    #[inline]
-    fn used(&mut self, slot: Slot) {
-        if self.oldest == Some(slot) {
-            self.oldest = self.entries.next(slot, false).or(Some(slot));
-        }
-        self.entries.touch(slot);
-    }
-}
-
-impl State {
-    /// Takes an entry out of those that are held, if it is one; the caller takes care of its value.
-    fn let_go(&mut self, slot: Slot) {
-        let held = self
-            .entries
-            .get(slot)
-            .is_some_and(|entry| entry.value.strong.is_some());
-        if held {
-            self.held -= 1;
-            if self.oldest == Some(slot) {
-                self.oldest = self.entries.next(slot, false);
-            }
-        }
-    }
-
-    fn remove(&mut self, slot: Slot) -> Option<Pair> {
-        self.let_go(slot);
-        self.entries.remove(slot)
-    }
-
-    /// Makes an entry, which is not dead, the most recent and holds it, and no more than `maxsize`.
-    fn hold(&mut self, slot: Slot, value: Py<PyAny>, gone: &mut Gone) {
-        self.let_go(slot);
-        self.entries.touch(slot);
-        if let Some(stored) = self.entries.value_mut(slot)
-            && let Some(old) = stored.strong.replace(value)
-        {
-            gone.values.push(old);
-        }
-        self.held += 1;
-        self.oldest = self.oldest.or(Some(slot));
-        while self.held > self.maxsize
-            && let Some(victim) = self.oldest
-        {
-            let weak = self
-                .entries
-                .get(victim)
-                .is_some_and(|entry| entry.value.reference.is_some());
-            if weak {
-                self.let_go(victim);
-                let value = self.entries.value_mut(victim);
-                if let Some(value) = value.and_then(|stored| stored.strong.take()) {
-                    gone.values.push(value);
-                }
-            } else if let Some(pair) = self.remove(victim) {
-                gone.pairs.push(pair);
-            }
-        }
-    }
-
-    /// The value in a slot, which becomes the most recent.
-    fn used<'py>(
-        &mut self,
-        py: Python<'py>,
-        slot: Slot,
-        gone: &mut Gone,
-    ) -> Option<Bound<'py, PyAny>> {
-        let value = self.entries.get(slot)?.value.value(py)?;
-        self.hold(slot, value.clone().unbind(), gone);
-        Some(value)
-    }
-
-    fn reallocated(&mut self) -> Option<usize> {
-        let allocated = self.entries.allocated_bytes();
-        (allocated != self.allocated).then(|| {
-            self.allocated = allocated;
-            allocated
-        })
-    }
-
-    fn take(&mut self) -> Drain<Py<PyAny>, Stored, Recency> {
-        self.held = 0;
-        self.oldest = None;
-        self.entries.take()
-    }
-}
+/// How many values are held where nobody says.
+const DEFAULT: u64 = 128;
 
 struct Shared(Guarded<State>);
 
 impl Shared {
+    /// Lets go of some values that are too old at a time; says of how many, and whether that was all.
+    fn expire_slice(&self, py: Python<'_>, now: u64) -> (usize, bool) {
+        let mut gone = Gone::default();
+        let slice = self
+            .0
+            .with(py, |state| state.expire_slice(now, SLICE, &mut gone));
+        drop(gone);
+        self.settle(py);
+        slice
+    }
+
     fn settle(&self, py: Python<'_>) {
         if let Some(allocated) = self.0.with(py, State::reallocated) {
             trace::report(std::ptr::from_ref(self) as usize, allocated);
@@ -199,10 +101,18 @@ pub struct WeakCache {
     shared: Arc<Shared>,
     reaper: Py<WeakReaper>,
     flights: Flights,
+    /// For how long a value is held, in seconds as it was given, and in nanoseconds where that ever ends.
+    ttl: Option<(f64, Option<u64>)>,
+    in_bytes: bool,
+    /// Whether the sweeper knows it.
+    watched: AtomicBool,
 }
 
 impl Drop for WeakCache {
     fn drop(&mut self) {
+        if *self.watched.get_mut() {
+            sweeper::forget(std::ptr::from_ref(self) as usize);
+        }
         Python::attach(|py| self.dissolve(py));
         trace::report(Arc::as_ptr(&self.shared) as usize, 0);
     }
@@ -212,10 +122,11 @@ impl hot::Mapping for WeakCache {
     #[inline]
     fn plain_hit(&self, key: &Bound<'_, PyAny>, hash: u64) -> Option<Py<PyAny>> {
         let py = key.py();
+        let now = self.span().map_or(0, |_| clock::cheap());
         self.shared.0.hit(py, |state| {
             let slot = state.entries.find_hash(hash)?;
             let entry = state.entries.get(slot)?;
-            if compare(&entry.key, key) != Verdict::Same {
+            if state.entries.is_due(slot, now) || compare(&entry.key, key) != Verdict::Same {
                 return None;
             }
             // Only what is held already: then nothing else has to go.
@@ -240,19 +151,53 @@ impl hot::Mapping for WeakCache {
 }
 
 impl WeakCache {
+    /// The nanoseconds for which a value is held, where that ever ends.
+    #[inline]
+    fn span(&self) -> Option<u64> {
+        self.ttl?.1
+    }
+
+    /// The time, where entries age.
+    fn now(&self) -> u64 {
+        self.span().map_or(0, |_| clock::precise())
+    }
+
+    /// Finds a key and runs `section`, at last without an entry that is too old to be held.
     fn locate<R>(
         &self,
         key: &Bound<'_, PyAny>,
         hash: u64,
-        section: impl FnOnce(&mut State, Option<Slot>) -> R,
+        mut section: impl FnMut(&mut State, Option<Slot>) -> R,
     ) -> PyResult<R> {
-        locate(
-            &self.shared.0,
-            key,
-            hash,
-            |state: &State| &state.entries,
-            section,
-        )
+        let now = self.now();
+        loop {
+            let mut gone = Gone::default();
+            let result = locate(
+                &self.shared.0,
+                key,
+                hash,
+                |state: &State| &state.entries,
+                |state, found| match found {
+                    // Whether somebody else holds its value is known once it is let go.
+                    Some(slot) if state.entries.is_due(slot, now) => {
+                        state.expire(slot, &mut gone);
+                        None
+                    }
+                    found => Some(section(state, found)),
+                },
+            )?;
+            if let Some(result) = result {
+                return Ok(result);
+            }
+        }
+    }
+
+    /// Lets go of all that is too old to be held.
+    fn expire(&self, py: Python<'_>) {
+        if self.span().is_some() {
+            let now = clock::precise();
+            while !self.shared.expire_slice(py, now).1 {}
+        }
     }
 
     fn look<'py>(&self, key: &Bound<'py, PyAny>, hash: u64) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -262,17 +207,42 @@ impl WeakCache {
         })
     }
 
+    /// What an entry weighs.
+    fn weigh(
+        slf: &Bound<'_, Self>,
+        key: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<u64> {
+        if slf.get().in_bytes {
+            weigher::bytes(slf, key, value)
+        } else {
+            Ok(1)
+        }
+    }
+
     /// Sets the value of a key; where `keep` says so, a living one that is there is kept and given back.
     fn put<'py>(
-        &self,
+        slf: &Bound<'py, Self>,
         key: &Bound<'py, PyAny>,
         hash: u64,
         value: &Bound<'py, PyAny>,
         keep: bool,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let weight = Self::weigh(slf, key, value)?;
+        Self::put_weighed(slf, key, hash, value, (weight, keep))
+    }
+
+    fn put_weighed<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        hash: u64,
+        value: &Bound<'py, PyAny>,
+        (weight, keep): (u64, bool),
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = key.py();
+        let this = slf.get();
         let reference = if is_referable(value) {
-            Some(Reference::new(value, self.reaper.bind(py).as_any())?)
+            Some(Reference::new(value, this.reaper.bind(py).as_any())?)
         } else {
             None
         };
@@ -283,10 +253,17 @@ impl WeakCache {
                 strong: None,
             },
         ));
+        let now = this.now();
+        let deadline = this.span().map_or(NEVER, |span| now.saturating_add(span));
+        let mut sweep = None;
         let mut gone = Gone::default();
-        let outcome = self.locate(key, hash, |state, found| {
+        let mut unplaced = Removed::default();
+        let outcome = this.locate(key, hash, |state, found| {
             if state.closed {
-                return Err(false);
+                return Err(Refusal::Closed);
+            }
+            if this.in_bytes && weight > state.maxsize {
+                return Err(Refusal::TooHeavy(state.maxsize));
             }
             if let Some(slot) = found.filter(|_| keep)
                 && let Some(present) = state.used(py, slot, &mut gone)
@@ -296,22 +273,30 @@ impl WeakCache {
             let Some((key, stored)) = new.take() else {
                 return Ok(None);
             };
-            let slot = if let Some(slot) = found {
+            let placed = if let Some(slot) = found {
                 state.let_go(slot);
-                let old = state.entries.set_value(slot, stored);
-                new = old.map(|old| (key, old));
-                slot
+                match state.entries.replace(slot, stored, weight, &mut unplaced) {
+                    Ok(old) => {
+                        new = old.map(|old| (key, old));
+                        Some(slot)
+                    }
+                    Err((_, stored)) => {
+                        new = Some((key, stored));
+                        None
+                    }
+                }
             } else {
-                let mut none = Removed::default();
-                if let Err((_, key, stored)) = state.entries.insert(hash, key, stored, 1, &mut none)
-                {
-                    new = Some((key, stored));
-                    return Err(true);
+                let entries = &mut state.entries;
+                match entries.insert(hash, key, stored, weight, &mut unplaced) {
+                    Ok(slot) => slot,
+                    Err((_, key, stored)) => {
+                        new = Some((key, stored));
+                        None
+                    }
                 }
-                match state.entries.first(true) {
-                    Some(slot) => slot,
-                    None => return Ok(None),
-                }
+            };
+            let Some(slot) = placed else {
+                return Err(Refusal::Memory);
             };
             if let Some(reference) = state
                 .entries
@@ -320,17 +305,27 @@ impl WeakCache {
             {
                 reference.set_place(slot);
             }
+            state.entries.set_deadline(slot, deadline, 0, now);
+            sweep = state.news(slot);
             state.hold(slot, value.clone().unbind(), &mut gone);
             Ok(None)
         })?;
-        drop((new, gone));
-        self.shared.settle(py);
-        outcome.map_err(|memory| {
-            if memory {
-                out_of_memory()
-            } else {
+        drop((new, gone, unplaced));
+        this.shared.settle(py);
+        if let Some(due) = sweep {
+            this.watched.store(true, Ordering::Relaxed);
+            if let Err(error) = sweeper::watch(slf, due) {
+                error.write_unraisable(py, Some(slf));
+            }
+        }
+        outcome.map_err(|refusal| match refusal {
+            Refusal::Memory => out_of_memory(),
+            Refusal::Closed => {
                 PyRuntimeError::new_err("this WeakCache is closed and takes no entries")
             }
+            Refusal::TooHeavy(maxsize) => PyValueError::new_err(format!(
+                "value too heavy: it weighs {weight}, more than the whole WeakCache may, maxsize={maxsize}"
+            )),
         })
     }
 
@@ -354,36 +349,77 @@ impl WeakCache {
     }
 }
 
+impl Swept for WeakCache {
+    fn expire_slice(slf: &Bound<'_, Self>, now: u64) -> (usize, bool) {
+        slf.get().shared.expire_slice(slf.py(), now)
+    }
+
+    fn next_due(slf: &Bound<'_, Self>) -> u64 {
+        slf.get().shared.0.with(slf.py(), |state| {
+            state.swept = state.entries.earliest_due();
+            state.swept
+        })
+    }
+}
+
 #[pymethods]
 impl WeakCache {
     #[new]
-    #[pyo3(signature = (maxsize, *_args, **_kwargs), text_signature = None)]
+    #[pyo3(signature = (maxsize = Argument::Absent, ttl = None, *, max_bytes = None), text_signature = None)]
+    #[allow(clippy::needless_pass_by_value, reason = "as PyO3 hands them over")]
     fn new(
         py: Python<'_>,
-        maxsize: &Bound<'_, PyAny>,
-        _args: &Bound<'_, PyTuple>,
-        _kwargs: Option<&Bound<'_, PyDict>>,
+        maxsize: Argument,
+        ttl: Option<&Bound<'_, PyAny>>,
+        max_bytes: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let shared = Arc::new(Shared(Guarded::new(State {
-            entries: Cache::new(None, false),
-            maxsize: arguments::count(maxsize, "maxsize", "an int")?,
-            held: 0,
-            oldest: None,
-            closed: false,
-            allocated: 0,
-        })));
+        let (maxsize, in_bytes) = match (&maxsize, max_bytes) {
+            (Argument::Given(maxsize), None) => {
+                let maxsize = maxsize.bind(py);
+                (arguments::count(maxsize, "maxsize", "an int")?, false)
+            }
+            (Argument::Absent, None) => (DEFAULT, false),
+            _ => {
+                let (bytes, _) = arguments::bound(py, &maxsize, max_bytes)?;
+                (bytes.unwrap_or(DEFAULT), true)
+            }
+        };
+        let ttl = match ttl {
+            None => None,
+            Some(ttl) => {
+                let seconds = aging::seconds(ttl, "ttl", "a float, a timedelta or None")?;
+                // What lasts for centuries has no end.
+                let span = Some(aging::nanoseconds(seconds)).filter(|&span| span < NEVER / 2);
+                Some((seconds, span))
+            }
+        };
+        let aging = ttl.is_some_and(|(_, span)| span.is_some());
+        let mut entries = Cache::new(None, in_bytes);
+        if aging {
+            entries = entries.with_ages(false);
+        }
+        let shared = Arc::new(Shared(Guarded::new(State::new(entries, maxsize, aging))));
         let table = Arc::<Shared>::clone(&shared);
         Ok(Self {
             shared,
             reaper: WeakReaper::make(py, table)?,
             flights: Flights::default(),
+            ttl,
+            in_bytes,
+            watched: AtomicBool::new(false),
         })
     }
 
-    /// How many of the most recent values are held strongly.
+    /// How many of the most recent values are held strongly, or how many bytes of them where `max_bytes` was given.
     #[getter]
     fn maxsize(&self, py: Python<'_>) -> u64 {
         self.shared.0.with(py, |state| state.maxsize)
+    }
+
+    /// For how many seconds a value is held; `None` for as long as it is recent.
+    #[getter]
+    fn ttl(&self) -> Option<f64> {
+        Some(self.ttl?.0)
     }
 
     /// Whether the cache was closed.
@@ -393,6 +429,7 @@ impl WeakCache {
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
+        self.expire(py);
         self.shared.0.with(py, |state| state.entries.len())
     }
 
@@ -408,8 +445,12 @@ impl WeakCache {
             .ok_or_else(|| Self::missing(key))
     }
 
-    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.put(key, hash_of(key)?, value, false).map(drop)
+    fn __setitem__<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        Self::put(slf, key, hash_of(key)?, value, false).map(drop)
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -430,6 +471,19 @@ impl WeakCache {
         Ok(self.look(key, hash_of(key)?)?.or(default))
     }
 
+    /// Returns the value of `key`, or `default`, as `get` does, but is no use of it. O(1).
+    #[pyo3(signature = (key, default = None))]
+    fn peek<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let found = self.locate(key, hash_of(key)?, |state, found| {
+            state.entries.get(found?)?.value.value(key.py())
+        })?;
+        Ok(found.or(default))
+    }
+
     /// Removes `key` and returns its value, or `default` where it is not there and one is given. O(1).
     ///
     /// Raises:
@@ -448,6 +502,7 @@ impl WeakCache {
     /// Raises:
     ///     KeyError: if there is none.
     fn popitem<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        self.expire(py);
         while let Some((key, stored)) = self.shared.0.with(py, |state| {
             let first = state.entries.first(false)?;
             state.remove(first)
@@ -463,34 +518,42 @@ impl WeakCache {
     /// get the same value. O(1).
     #[pyo3(signature = (key, default = None))]
     fn setdefault<'py>(
-        &self,
+        slf: &Bound<'py, Self>,
         key: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let default = default.unwrap_or_else(|| key.py().None().into_bound(key.py()));
-        Ok(self
-            .put(key, hash_of(key)?, &default, true)?
-            .unwrap_or(default))
+        let hash = hash_of(key)?;
+        if let Some(value) = slf.get().look(key, hash)? {
+            return Ok(value);
+        }
+        Ok(Self::put(slf, key, hash, &default, true)?.unwrap_or(default))
     }
 
     /// Returns the value of `key`, made by `factory`, without arguments, where there is none: once for all threads that
     /// ask at the same time.
+    /// A value too heavy for `max_bytes` is returned and not kept.
     fn get_or_create<'py>(
-        &self,
+        slf: &Bound<'py, Self>,
         key: &Bound<'py, PyAny>,
         factory: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let this = slf.get();
         let hash = hash_of(key)?;
-        if let Some(value) = self.look(key, hash)? {
+        if let Some(value) = this.look(key, hash)? {
             return Ok(value);
         }
         check_factory(factory)?;
-        let look = || self.look(key, hash);
+        let look = || this.look(key, hash);
         let make = || {
             let made = factory.call0()?;
-            Ok(self.put(key, hash, &made, true)?.unwrap_or(made))
+            let weight = Self::weigh(slf, key, &made)?;
+            if this.in_bytes && weight > this.maxsize(slf.py()) {
+                return Ok(made);
+            }
+            Ok(Self::put_weighed(slf, key, hash, &made, (weight, true))?.unwrap_or(made))
         };
-        self.flights.once(key, key, hash, look, make)
+        this.flights.once(key, key, hash, look, make)
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
@@ -500,6 +563,7 @@ impl WeakCache {
     /// The keys of the living values, from the least to the most recent. O(n).
     #[pyo3(name = "_keys")]
     fn keys_now<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyAny>> {
+        self.expire(py);
         let (keys, values): (Vec<_>, Vec<_>) = self.shared.0.with(py, |state| {
             let slots = state.entries.walk(false);
             slots

@@ -32,6 +32,18 @@ pub fn entry_size(key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<
     Ok(weight_of(&[key, value], None)?.saturating_add(SLOT))
 }
 
+/// The bytes of an entry of `cache`, without those of the cache, should it refer to that.
+///
+/// # Errors
+/// What a `__sizeof__` raises.
+pub fn bytes(
+    cache: &Bound<'_, PyAny>,
+    key: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<u64> {
+    Ok(weight_of(&[key, value], Some(cache))?.saturating_add(SLOT))
+}
+
 /// A measure of entries.
 pub struct Weigher {
     /// The callable as it was given, or [`entry_size`].
@@ -43,7 +55,7 @@ pub struct Weigher {
 enum Measure {
     OfValue,
     OfKeyAndValue,
-    /// The bytes of the entry, without those of the cache, should it refer to that.
+    /// As [`bytes`].
     Bytes,
 }
 
@@ -102,7 +114,7 @@ impl Weigher {
         let function = self.function.bind(key.py());
         let weight = match self.measure {
             Measure::Bytes => {
-                return Ok(weight_of(&[key, value], Some(cache))?.saturating_add(SLOT));
+                return bytes(cache, key, value);
             }
             Measure::OfKeyAndValue => function.call1((key, value))?,
             Measure::OfValue => function.call1((value,))?,

@@ -27,10 +27,12 @@ EXITS = {
     "by sys.exit": "fill(); sys.exit(0)",
     "with daemon threads": """
 def loop():
-    # Without Python code that our code calls: before 3.14, CPython aborts there (gh-87135).
+    # Without Python code that our code calls: before 3.14, CPython aborts there (gh-87135). And
+    # without objects that die in another thread than their own: at exit, without the GIL, CPython
+    # may wait for its own lock on those, which a stopped daemon thread holds (as in gh-137433).
     while True:
-        for number in range(3_000):
-            late[number] = number
+        for number in range(256):
+            late[number] = None
 fill()
 for _ in range(2):
     threading.Thread(target=loop, daemon=True).start()

@@ -120,7 +120,7 @@ def test_four_threads_and_a_collector() -> None:
     over = threading.Event()
 
     def collect() -> None:
-        # Without the GIL, collections on end let no other thread come back to life: neither with weakref's containers.
+        # Without the GIL, collections on end let no other thread attach again, whatever it does.
         while not over.wait(0.005):
             gc.collect()
 

@@ -12,10 +12,7 @@ use crate::interop::{logging, trace};
 use crate::types::aging::Timing;
 use crate::types::arguments;
 use crate::types::stats::Cause;
-use crate::types::sweeper::Swept;
-
-/// So many are taken out at once, so that no other thread waits for long and little is held meanwhile.
-const SLICE: u32 = 1024;
+use crate::types::sweeper::{SLICE, Swept};
 
 impl LruCache {
     /// Ends a change once the lock is free: tells the tools and the callback, and drops what was taken out.

@@ -8,10 +8,8 @@ use super::{Departed, LruFunction, State};
 use crate::core::{Cache, Due, NEVER, Slot};
 use crate::interop::{clock, trace};
 use crate::types::aging::{Aging, Timing};
-use crate::types::sweeper::{self, Swept};
+use crate::types::sweeper::{self, SLICE, Swept};
 
-/// So many are taken out at once, so that no other thread waits for long and little is held meanwhile.
-const SLICE: u32 = 1024;
 /// So many, at least, go for each that comes: what nobody sweeps doesn't pile up.
 const AT_ONCE: usize = 2;
 
