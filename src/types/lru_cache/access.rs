@@ -212,10 +212,10 @@ impl LruCache {
         })
     }
 
-    pub fn weigh(
-        slf: &Bound<'_, Self>,
-        key: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
+    pub fn weigh<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
     ) -> PyResult<u64> {
         let this = slf.get();
         if !this.weighed.load(Ordering::Relaxed) {
