@@ -243,9 +243,11 @@ def _cached(
             f"same one again, and it can be awaited only once. Keep what it returns in {cure}, or "
             "decorate a plain function"
         )
-    wrapper = _LruFunction(
-        function, maxsize, typed, bool(weak_self), *(age or ()), in_bytes=in_bytes
-    )
+    weakly = bool(weak_self)
+    if age is None:
+        wrapper = _LruFunction(function, maxsize, typed, weakly, in_bytes=in_bytes)
+    else:
+        wrapper = _LruFunction(function, maxsize, typed, weakly, *age, in_bytes=in_bytes)
     update_wrapper(wrapper, function)
 
     def cache_parameters() -> _CacheParameters:

@@ -175,7 +175,7 @@ impl Remembering for LruFunction {
         self.state.hit(py, |state| {
             let entries = state.entries.as_ref()?;
             let slot = entries.find_hash(hash)?;
-            if timing == Timing::Cheap && entries.is_due(slot, now) {
+            if timing == Timing::Cheap && clock::is_past(entries.deadline(slot), now) {
                 return None;
             }
             let entry = entries.get(slot)?;
@@ -199,7 +199,7 @@ impl Remembering for LruFunction {
         let hash = call.hash()?;
         let now = match self.timing {
             Timing::Ageless => 0,
-            Timing::Cheap => clock::cheap(),
+            Timing::Cheap => clock::precise(),
             Timing::Asked => return Ok(Found::Unsure(hash)),
         };
         let found = self.state.try_with(py, |state| {

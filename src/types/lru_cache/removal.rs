@@ -151,18 +151,20 @@ impl LruCache {
     /// # Errors
     /// What the timer raises, or its answer deserves.
     pub fn expire_due(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        if slf.get().timing() == Timing::Ageless {
-            return Ok(0);
-        }
-        let now = Self::now(slf)?;
+        Ok(Self::expire_at(slf, Self::now(slf)?))
+    }
+
+    /// The same, at a time.
+    pub fn expire_at(slf: &Bound<'_, Self>, now: u64) -> usize {
         let mut count = 0;
-        loop {
+        while slf.get().timing() != Timing::Ageless {
             let (expired, done) = Self::expire_slice(slf, now);
             count += expired;
             if done {
-                return Ok(count);
+                break;
             }
         }
+        count
     }
 
     /// Sets the bound, and evicts what is over it.

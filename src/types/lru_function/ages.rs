@@ -99,23 +99,11 @@ impl LruFunction {
         }
     }
 
-    /// The time by which results are due or not.
+    /// The time by which results are due or not, and from which a lifetime is counted.
     ///
     /// # Errors
     /// What the timer raises, or its answer deserves.
     pub fn now(&self, py: Python<'_>) -> PyResult<u64> {
-        match self.timing {
-            Timing::Ageless => Ok(0),
-            Timing::Cheap => Ok(clock::cheap()),
-            Timing::Asked => self.stamp(py),
-        }
-    }
-
-    /// The time from which a lifetime is counted.
-    ///
-    /// # Errors
-    /// As [`now`](Self::now).
-    pub fn stamp(&self, py: Python<'_>) -> PyResult<u64> {
         match self.timing {
             Timing::Ageless => Ok(0),
             Timing::Cheap => Ok(clock::precise()),

@@ -64,7 +64,7 @@ impl LruFunction {
         place: Place<'py>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let now = slf.get().stamp(py)?;
+        let now = slf.get().now(py)?;
         let Place {
             key,
             value,
