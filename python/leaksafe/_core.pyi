@@ -66,6 +66,7 @@ __all__ = [
     "LRUCache",
     "TTLCache",
     "WeakIterator",
+    "_Alarm",
     "_Elsewhere",
     "_LruFunction",
     "_LruMethod",
@@ -363,6 +364,11 @@ class _Results:
 
 @final
 class _Elsewhere: ...
+
+@final
+class _Alarm:
+    def __new__(cls, sweep: Callable[[], tuple[int, float | None]], /) -> Self: ...
+    def set(self, seconds: float, /) -> None: ...
 
 @final
 class _Reaper:

@@ -97,14 +97,14 @@ def lru_cache(
     On a method, the instance is not kept alive: what was remembered of it goes when it goes.
     `weak_self=False` keeps it, as functools does.
 
-    `max_bytes`, an int or a str with a unit such as "64 MiB", takes the place of `maxsize`. A result
-    then weighs what `deep_sizeof` counts from it and from its key (the arguments), once each and
-    without a method's instance and this function, and 51 bytes for its place. One that is heavier
-    than `max_bytes` is returned and not kept.
+    `max_bytes`, an int or a str with a unit such as "64 MiB", takes the place of `maxsize`. A
+    result then weighs what `deep_sizeof` counts from it and from its key (the arguments), once each
+    and without a method's instance and this function, and 51 bytes for its place. One that is
+    heavier than `max_bytes` is returned and not kept.
 
     Raises:
-        TypeError, ValueError, OverflowError: for a `max_bytes` as `LRUCache` has it; TypeError where
-            `maxsize` is given too.
+        TypeError, ValueError, OverflowError: for a `max_bytes` as `LRUCache` has it; TypeError
+            where `maxsize` is given too.
     """
     return _decorator("lru_cache", maxsize, typed, weak_self, max_bytes)
 

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import heapq
+import math
+import os
 import random
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from functools import partial
+from itertools import count, islice
 from typing import Any, cast
 
 from leaksafe import _core
+
+_SLICE = 256
+"""So many are removed by the sweeper before others have their turn."""
+_LATER = 0.2
+"""Seconds after which it comes again where what has expired is still looked at."""
+
+# Held by the sweeper while it changes a store, and by whoever forks: a child has to find them whole.
+_sweeping = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_sweeping.acquire,
+        after_in_parent=_sweeping.release,
+        after_in_child=_sweeping.release,
+    )
 
 
 class Entry:
@@ -319,9 +337,26 @@ class FrequencyStore(RankedStore):
 
 
 class TimedStore(RankedStore):
-    """The one not used for the longest time goes first; ranks begin with the time of expiry."""
+    """The one not used for the longest time goes first; ranks begin with the time of expiry.
+
+    Where there is a `clock`, which tells seconds, the sweeper removes what has expired by it.
+    """
 
     touch_when_read = touch_when_written = True
+
+    def __init__(self, maxsize: Any, clock: Callable[[], float] | None) -> None:
+        super().__init__(maxsize)
+        self.clock = clock
+        self.alarm = None if clock is None else _core._Alarm(partial(_sweep, weakref.ref(self)))
+        # When the sweeper comes.
+        self.due = math.inf
+
+    def added(self, entry: Entry) -> None:
+        super().added(entry)
+        expires = entry.rank[0]
+        if self.alarm is not None and expires < self.due:
+            self.due = expires
+            self.alarm.set(self.left(expires))
 
     def written(self, entry: Entry, rank: Any) -> None:
         entry.rank = rank
@@ -334,3 +369,30 @@ class TimedStore(RankedStore):
                 return
             if self.take_entry(entry):
                 yield entry
+
+    def left(self, expires: Any) -> float:
+        """The seconds until then."""
+        try:
+            return float(expires) - self.clock() if self.clock else math.inf
+        except OverflowError:
+            return math.inf
+
+    def sweep(self) -> tuple[int, float | None]:
+        """Remove some of what has expired: how many went, and after how long to come again."""
+        with _sweeping:
+            gone = list(islice(self.expired(self.clock()), _SLICE)) if self.clock else []
+            if len(gone) == _SLICE:
+                return _SLICE, 0.0
+            with self.lock:
+                first = self.lowest()
+                self.due = math.inf if first is None else first.rank[0]
+        # What went is freed when nothing is held.
+        if first is None:
+            return len(gone), None
+        left = self.left(first.rank[0])
+        return len(gone), left if left > 0 else _LATER
+
+
+def _sweep(reference: weakref.ref[TimedStore]) -> tuple[int, float | None]:
+    store = reference()
+    return (0, None) if store is None else store.sweep()
