@@ -125,7 +125,7 @@ ASKS: dict[str, Callable[[TTLCache[Any, Any]], object]] = {
     "resize": lambda cache: cache.resize(1),
     "clear": lambda cache: cache.clear(),
     "next": lambda cache: next(iter(cache)),
-    "in keys": lambda cache: "a" in cache.keys(),  # noqa: SIM118
+    "in keys": lambda cache: "a" in cache.keys(),
     "in values": lambda cache: 1 in cache.values(),
     "pickle": lambda cache: cache.__reduce__(),
     "get_or_create of what is there": lambda cache: cache.get_or_create("a", int),

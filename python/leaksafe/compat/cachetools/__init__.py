@@ -114,7 +114,12 @@ class Cache(MutableMapping[_K, _V]):
             raise ValueError("value too large")
         if not size >= 0:
             raise ValueError(f"value size must be non-negative, but is {size!r}")
-        self.__store.put(key, value, size, rank, self.popitem)
+        # A `popitem` of one's own is told of every eviction.
+        evict: Any = self.popitem
+        ours = getattr(evict, "__func__", None) in (Cache.popitem, _TimedCache.popitem)
+        if ours and not self.__store.calls_out:
+            evict = None
+        self.__store.put(key, value, size, rank, evict)
 
     def __delitem__(self, key: _K) -> None:
         self.__store.take(key)
