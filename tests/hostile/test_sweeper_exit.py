@@ -96,4 +96,4 @@ def test_children_exit_while_it_sweeps(way: str) -> None:
 
 def source(before: str, way: str) -> str:
     early = "import atexit\ndef stopped(): pass\natexit.register(lambda: stopped())\n"
-    return "\n".join([early, SETUP, before, way, "time.sleep(pause)\n"])
+    return f"{early}{SETUP}\n{before}\n{way}\ntime.sleep(pause)\n"
