@@ -27,6 +27,8 @@ _R = TypeVar("_R")
 class _Unsaid(int):
     """A number that stands for itself where no other was given."""
 
+    __slots__ = ()
+
 
 _UNSAID = _Unsaid(128)
 

@@ -116,8 +116,7 @@ class Cache(MutableMapping[_K, _V]):
             raise ValueError(f"value size must be non-negative, but is {size!r}")
         # A `popitem` of one's own is told of every eviction.
         evict: Any = self.popitem
-        ours = getattr(evict, "__func__", None) in (Cache.popitem, _TimedCache.popitem)
-        if ours and not self.__store.calls_out:
+        if getattr(evict, "__func__", None) in _OURS and not self.__store.calls_out:
             evict = None
         self.__store.put(key, value, size, rank, evict)
 
@@ -407,6 +406,10 @@ class _TimedCache(Cache[_K, _V]):
         state = super().__getstate__()
         state["_TimedCache__timer"] = self.__timer.__copy__()
         return state
+
+
+_OURS: tuple[Any, ...] = (vars(Cache)["popitem"], vars(_TimedCache)["popitem"])
+"""The `popitem`s that no subclass has overridden."""
 
 
 class TTLCache(_TimedCache[_K, _V]):
