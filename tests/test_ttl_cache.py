@@ -189,6 +189,21 @@ def test_a_ttl_of_the_wrong_kind_is_a_type_error(ttl: Any) -> None:
     assert len(cache) == 0
 
 
+@pytest.mark.parametrize("beyond", [10**400, -(10**400)])
+def test_what_fits_no_float_is_an_overflow_error(beyond: int) -> None:
+    with pytest.raises(OverflowError, match="ttl must fit a float"):
+        TTLCache(10, beyond)
+    cache, clock = make()
+    cache["a"] = 1
+    with pytest.raises(OverflowError, match="ttl must fit a float"):
+        cache.set("a", 2, beyond)
+    clock.now = beyond
+    with pytest.raises(OverflowError, match="the result of timer must fit a float"):
+        cache["a"] = 2
+    clock.now = 0
+    assert dict(cache) == {"a": 1}
+
+
 @pytest.mark.parametrize("ttl", [math.inf, 1e20, 1e-12, 10**9, timedelta(days=999_999)])
 @pytest.mark.parametrize("timer", [None, time.monotonic])
 def test_a_ttl_of_any_size_will_do(ttl: Any, timer: Any) -> None:

@@ -12,7 +12,7 @@ use crate::interop::{logging, trace};
 use crate::types::aging::Timing;
 use crate::types::arguments;
 use crate::types::stats::Cause;
-use crate::types::sweeper::Swept;
+use crate::types::sweeper::{self, Swept};
 
 /// So many are taken out at once, so that no other thread waits for long and little is held meanwhile.
 const SLICE: u32 = 1024;
@@ -133,6 +133,9 @@ impl LruCache {
             let callables = (state.weigher.take(), state.aging.take());
             (entries, state.on_remove.take(), Some(callables))
         });
+        if close && this.watched.load(Ordering::Relaxed) {
+            sweeper::forget(this.address());
+        }
         Self::shrunk(slf);
         Self::dismiss(slf, entries, on_remove, Cause::Cleared);
         drop(callables);
