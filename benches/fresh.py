@@ -13,7 +13,7 @@ from statistics import median
 from time import thread_time_ns
 
 from benches.measure import Settings, Spread
-from benches.peers import LOADERS, OURS, REMEMBERING, Peer
+from benches.peers import LOADERS, MIXED, OURS, REMEMBERING, TIMED, Peer
 from benches.table import Row, Section, Target
 
 
@@ -84,6 +84,22 @@ MEASURES: dict[str, Measure] = {
         Target(60.0),
         resident_bytes,
         REMEMBERING,
+    ),
+    "ttl-memory": Measure(
+        "resident memory of a TTLCache, bytes an entry, all of one lifetime",
+        "VmRSS before and after the fill; keys and values are there before",
+        "1 byte",
+        Target(64.0),
+        resident_bytes,
+        TIMED,
+    ),
+    "mixed-memory": Measure(
+        "resident memory of a TTLCache, bytes an entry, each with a lifetime of its own",
+        "VmRSS before and after the fill; keys and values are there before",
+        "1 byte",
+        Target(80.0),
+        resident_bytes,
+        MIXED,
     ),
     "gc": Measure(
         "added to a full collection, ms over what a dict adds",

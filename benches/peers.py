@@ -4,7 +4,7 @@ The peers ship no types that could be relied on, so they are `Any` here.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib import import_module
 from importlib.metadata import version
@@ -241,6 +241,29 @@ def _our_function() -> Peer:
     make = partial(_Remembered, leaksafe.lru_cache)
     return Peer(OURS, leaksafe.__version__, _Remembered, make, {}, fill_by_set)
 
+
+def fill_with_lifetimes(cache: Any, items: Iterable[tuple[Any, Any]]) -> None:
+    """Each lives for a time of its own, from minutes to days, in no order."""
+    for number, (k, v) in enumerate(items):
+        cache.set(k, v, 600 + number * 7919 % 259_200)
+
+
+def _timed(module: str, name: str) -> Peer:
+    cls = import_module(module).TTLCache
+    return Peer(name, version(module), cls, lambda maxsize: cls(maxsize, 3_600), {})
+
+
+def _our_mixed() -> Peer:
+    return replace(_timed("leaksafe", OURS), fill=fill_with_lifetimes)
+
+
+# Those whose entries expire, by the same names.
+TIMED: dict[str, Callable[[], Peer]] = {
+    OURS: partial(_timed, "leaksafe", OURS),
+    "cachebox": partial(_timed, "cachebox", "cachebox"),
+    "cachetools": partial(_timed, "cachetools", "cachetools"),
+}
+MIXED: dict[str, Callable[[], Peer]] = {OURS: _our_mixed}
 
 LOADERS: dict[str, Callable[[], Peer]] = {
     OURS: _ours,

@@ -48,6 +48,12 @@ def ours(value: Callable[[], object]) -> Any:
     return cache
 
 
+def ours_with_ages(value: Callable[[], object]) -> Any:
+    cache: leaksafe.TTLCache[str, object] = leaksafe.TTLCache(2 * SIZE, 3_600)
+    cache.update(values(value))
+    return cache
+
+
 def decorated(decorator: Callable[..., Any]) -> Callable[[Callable[[], object]], Any]:
     def make(value: Callable[[], object]) -> Any:
         known = values(value)
@@ -63,7 +69,9 @@ SUBJECTS: dict[str, tuple[Loop, Callable[[Callable[[], object]], Any]]] = {
     "dict": (subscript, values),
     "functools": (one_argument, decorated(lru_cache)),
     OURS: (subscript, ours),
+    "TTLCache": (subscript, ours_with_ages),
     "lru_cache": (one_argument, decorated(leaksafe.lru_cache)),
+    "ttl_cache": (one_argument, decorated(leaksafe.ttl_cache)),
 }
 
 
@@ -164,7 +172,8 @@ def section(name: str, _peers: dict[str, Peer], settings: Settings) -> Section:
             target = Target(sharing.limit, at_least=True)
             rows += [
                 Row(f"{which}, {sharing.title}", which, "one thread", spreads[which], peers, target)
-                for which in (OURS, "lru_cache")
+                for which in SUBJECTS
+                if which not in peers
             ]
     return Section(name, TITLE, HOW, rows, [])
 

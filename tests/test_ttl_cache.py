@@ -8,7 +8,7 @@ import math
 import pickle
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -113,6 +113,22 @@ ASKS: dict[str, Callable[[TTLCache[Any, Any]], object]] = {
     "expires_in": lambda cache: cache.expires_in("a"),
     "touch": lambda cache: cache.touch("a"),
     "repr": lambda cache: repr(cache),
+    "update": lambda cache: cache.update({"a": 1, "x": 2}, y=3),
+    "update with pairs": lambda cache: cache.update([("a", 1), ("x", 2)]),
+    "update with itself": lambda cache: cache.update(cache),
+    "|": lambda cache: cache | {"a": 1, "x": 2},
+    "| from the right": lambda cache: {"a": 1, "x": 2} | cache,
+    "|=": lambda cache: cache.__ior__({"a": 1, "x": 2}),
+    "copy": lambda cache: cache.copy(),
+    "stats": lambda cache: cache.stats(),
+    "currsize": lambda cache: cache.currsize,
+    "resize": lambda cache: cache.resize(1),
+    "clear": lambda cache: cache.clear(),
+    "next": lambda cache: next(iter(cache)),
+    "in keys": lambda cache: "a" in cache.keys(),
+    "in values": lambda cache: 1 in cache.values(),
+    "pickle": lambda cache: cache.__reduce__(),
+    "get_or_create of what is there": lambda cache: cache.get_or_create("a", int),
 }
 
 
@@ -125,6 +141,29 @@ def test_a_timer_is_asked_at_most_once_an_operation(
     clock.asked = 0
     use(cache)
     assert clock.asked <= 1
+
+
+def test_a_timer_is_asked_again_after_a_factory() -> None:
+    cache, clock = make(10)
+
+    def slow() -> int:
+        clock.now += 100
+        return 1
+
+    assert cache.get_or_create("a", slow) == 1
+    assert cache.expires_in("a") == 10
+
+
+def test_an_update_has_one_time() -> None:
+    cache, clock = make(10)
+
+    def slowly() -> Iterator[tuple[str, int]]:
+        for key in "abc":
+            clock.now += 3
+            yield key, 1
+
+    cache.update(slowly())
+    assert {cache.expires_in(key) for key in cache} == {1}
 
 
 @pytest.mark.parametrize("ttl", [0, 0.0, -1, -0.5, math.nan, -math.inf, timedelta(0)])
@@ -148,6 +187,21 @@ def test_a_ttl_of_the_wrong_kind_is_a_type_error(ttl: Any) -> None:
     with pytest.raises(TypeError, match="ttl must be"):
         cache.set("a", 2, ttl=ttl)
     assert len(cache) == 0
+
+
+@pytest.mark.parametrize("beyond", [10**400, -(10**400)])
+def test_what_fits_no_float_is_an_overflow_error(beyond: int) -> None:
+    with pytest.raises(OverflowError, match="ttl must fit a float"):
+        TTLCache(10, beyond)
+    cache, clock = make()
+    cache["a"] = 1
+    with pytest.raises(OverflowError, match="ttl must fit a float"):
+        cache.set("a", 2, beyond)
+    clock.now = beyond
+    with pytest.raises(OverflowError, match="the result of timer must fit a float"):
+        cache["a"] = 2
+    clock.now = 0
+    assert dict(cache) == {"a": 1}
 
 
 @pytest.mark.parametrize("ttl", [math.inf, 1e20, 1e-12, 10**9, timedelta(days=999_999)])
@@ -177,6 +231,25 @@ def test_the_platforms_clock_is_never_early() -> None:
         while key in cache:
             pass
         assert time.monotonic() - start >= 0.02
+
+
+LOOKS: dict[str, Callable[[TTLCache[Any, Any]], bool]] = {
+    "get": lambda cache: cache.get("a") is not None,
+    "in": lambda cache: "a" in cache,
+    "len": lambda cache: len(cache) > 0,
+    "iteration": lambda cache: bool(list(cache)),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_the_platforms_clock_is_not_late(look: Callable[[TTLCache[Any, Any]], bool]) -> None:
+    for _ in range(5):
+        cache = TTLCache[str, int](10, 0.02)
+        cache["a"] = 1
+        end = time.monotonic() + 0.02
+        while time.monotonic() < end:
+            look(cache)
+        assert not look(cache)
 
 
 def test_an_entry_may_have_a_lifetime_of_its_own() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import math
+import time
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
@@ -429,6 +430,19 @@ def test_it_is_a_dict_of_deadlines(steps: list[tuple[str, int]]) -> None:
         living = {number for number, end in deadlines.items() if end > clock.now}
         assert {number for number in range(6) if function.cache_contains(number)} == living
     assert function.cache_info().currsize == sum(end > clock.now for end in deadlines.values())
+
+
+def test_the_platforms_clock_is_not_late() -> None:
+    calls: list[int] = []
+    for number in range(5):
+        function = ttl_cache(ttl=0.02)(calls.append)
+        function(number)
+        end = time.monotonic() + 0.02
+        while time.monotonic() < end:
+            function(number)
+        function(number)
+        assert len(calls) > 1
+        calls.clear()
 
 
 def test_recursion_and_the_real_clock() -> None:

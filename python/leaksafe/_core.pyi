@@ -66,6 +66,7 @@ __all__ = [
     "LRUCache",
     "TTLCache",
     "WeakIterator",
+    "_Alarm",
     "_Elsewhere",
     "_LruFunction",
     "_LruMethod",
@@ -287,6 +288,8 @@ class CacheItemsView(
 class _CacheParameters(TypedDict):
     maxsize: int | None
     typed: bool
+    # Where the bound is in bytes; then the same as `maxsize`.
+    max_bytes: NotRequired[int | None]
     # Where results expire.
     ttl: NotRequired[_Lifetime]
     timer: NotRequired[Callable[[], float] | None]
@@ -306,6 +309,8 @@ class _LruFunction(Generic[_P, _R_co]):
         ttl: _Lifetime = ...,
         timer: Callable[[], float] | None = None,
         /,
+        *,
+        in_bytes: bool = False,
     ) -> Self: ...
     def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co: ...
     # As a class method, as an attribute of the class, as a method, as a static method. `self` is a
@@ -359,6 +364,11 @@ class _Results:
 
 @final
 class _Elsewhere: ...
+
+@final
+class _Alarm:
+    def __new__(cls, sweep: Callable[[], tuple[int, float | None]], /) -> Self: ...
+    def set(self, seconds: float, /) -> None: ...
 
 @final
 class _Reaper:

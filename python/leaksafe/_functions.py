@@ -8,6 +8,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar, overload
 
 from leaksafe._core import (
+    LRUCache,
     _defer_refcount,  # pyright: ignore[reportPrivateUsage]
     _LruFunction,  # pyright: ignore[reportPrivateUsage]
 )
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+
+class _Unsaid(int):
+    """A number that stands for itself where no other was given."""
+
+    __slots__ = ()
+
+
+_UNSAID = _Unsaid(128)
 
 
 class LeakWarning(UserWarning):
@@ -45,17 +55,26 @@ class LeakWarning(UserWarning):
 
 @overload
 def lru_cache(
-    maxsize: Callable[_P, _R], typed: bool = False, *, weak_self: bool = True
+    maxsize: Callable[_P, _R],
+    typed: bool = False,
+    *,
+    weak_self: bool = True,
+    max_bytes: int | str | None = None,
 ) -> _LruFunction[_P, _R]: ...
 @overload
 def lru_cache(
-    maxsize: int | None = 128, typed: bool = False, *, weak_self: bool = True
+    maxsize: int | None = 128,
+    typed: bool = False,
+    *,
+    weak_self: bool = True,
+    max_bytes: int | str | None = None,
 ) -> Callable[[Callable[_P, _R]], _LruFunction[_P, _R]]: ...
 def lru_cache(
-    maxsize: Callable[..., object] | int | None = 128,
+    maxsize: Callable[..., object] | int | None = _UNSAID,
     typed: object = False,
     *,
     weak_self: bool = True,
+    max_bytes: int | str | None = None,
 ) -> object:
     """Remember what a function returns, for the `maxsize` calls used last.
 
@@ -79,8 +98,17 @@ def lru_cache(
 
     On a method, the instance is not kept alive: what was remembered of it goes when it goes.
     `weak_self=False` keeps it, as functools does.
+
+    `max_bytes`, an int or a str with a unit such as "64 MiB", takes the place of `maxsize`. A
+    result then weighs what `deep_sizeof` counts from it and from its key (the arguments), once each
+    and without a method's instance and this function, and 51 bytes for its place. One that is
+    heavier than `max_bytes` is returned and not kept.
+
+    Raises:
+        TypeError, ValueError, OverflowError: for a `max_bytes` as `LRUCache` has it; TypeError
+            where `maxsize` is given too.
     """
-    return _decorator("lru_cache", maxsize, typed, weak_self)
+    return _decorator("lru_cache", maxsize, typed, weak_self, max_bytes)
 
 
 @overload
@@ -91,6 +119,7 @@ def ttl_cache(
     typed: bool = False,
     *,
     weak_self: bool = True,
+    max_bytes: int | str | None = None,
 ) -> _LruFunction[_P, _R]: ...
 @overload
 def ttl_cache(
@@ -100,14 +129,16 @@ def ttl_cache(
     typed: bool = False,
     *,
     weak_self: bool = True,
+    max_bytes: int | str | None = None,
 ) -> Callable[[Callable[_P, _R]], _LruFunction[_P, _R]]: ...
 def ttl_cache(
-    maxsize: Callable[..., object] | int | None = 128,
+    maxsize: Callable[..., object] | int | None = _UNSAID,
     ttl: float | timedelta = 600,
     timer: Callable[[], float] | None = None,
     typed: object = False,
     *,
     weak_self: bool = True,
+    max_bytes: int | str | None = None,
 ) -> object:
     """Remember what a function returns for `ttl` seconds, for the `maxsize` calls used last.
 
@@ -129,13 +160,14 @@ def ttl_cache(
     function is never called again. `timer` tells the time in place of the platform's cheapest
     monotonic clock, as `TTLCache` has it: asked once for a hit, and once more where the function
     had to run; what expired then goes with later calls, two at each that runs the function, and
-    with `cache_info()`. A result costs 16 bytes more than `lru_cache`'s.
+    with `cache_info()`. A result costs 16 bytes more than `lru_cache`'s; with `max_bytes`, these
+    are not in what it weighs.
 
     Raises:
         TypeError, ValueError: for a `ttl` that is no number, NaN, zero or negative; for a `timer`
-            that can't be called.
+            that can't be called; for a bound as with `lru_cache`.
     """
-    return _decorator("ttl_cache", maxsize, typed, weak_self, (ttl, timer))
+    return _decorator("ttl_cache", maxsize, typed, weak_self, max_bytes, (ttl, timer))
 
 
 def cache(user_function: Callable[_P, _R], /) -> _LruFunction[_P, _R]:
@@ -157,26 +189,37 @@ def _decorator(
     maxsize: Callable[..., object] | int | None,
     typed: object,
     weak_self: bool,
+    max_bytes: int | str | None,
     age: _Age | None = None,
 ) -> object:
     """Tell a bare decorator from one with arguments."""
-    if isinstance(maxsize, int):
-        maxsize = max(maxsize, 0)
-    elif callable(maxsize) and isinstance(typed, bool):
-        return _cached(name, maxsize, 128, typed, weak_self, age)
-    elif maxsize is not None:
+    if callable(maxsize) and isinstance(typed, bool):
+        bound = _bound(_UNSAID, max_bytes)
+        return _cached(name, maxsize, bound, typed, weak_self, max_bytes is not None, age)
+    if maxsize is not None and not isinstance(maxsize, int):
         raise TypeError(
             f"expected the first argument of {name} to be an integer, a callable, or None, "
             f"not {type(maxsize).__name__}"
         )
-    bound, by_type = maxsize, bool(typed)
+    bound, by_type = _bound(maxsize, max_bytes), bool(typed)
     if age is not None:
         _LruFunction(_decorator, 0, False, False, *age)  # what is wrong with it is said at once
 
     def decorate(user_function: Callable[_P, _R]) -> _LruFunction[_P, _R]:
-        return _cached(name, user_function, bound, by_type, weak_self, age)
+        return _cached(name, user_function, bound, by_type, weak_self, max_bytes is not None, age)
 
     return decorate
+
+
+def _bound(maxsize: int | None, max_bytes: int | str | None) -> int | None:
+    """Return the bound, in results or in bytes."""
+    if max_bytes is None:
+        return None if maxsize is None else max(int(maxsize), 0)
+    if maxsize is not _UNSAID:
+        raise TypeError(
+            "maxsize and max_bytes are two bounds, of which one is to be given, not both"
+        )
+    return LRUCache[object, object](max_bytes=max_bytes).maxsize
 
 
 def _cached(
@@ -185,6 +228,7 @@ def _cached(
     maxsize: int | None,
     typed: bool,
     weak_self: bool,
+    in_bytes: bool = False,
     age: _Age | None = None,
 ) -> _LruFunction[_P, _R]:
     if not callable(function):
@@ -201,17 +245,20 @@ def _cached(
             f"same one again, and it can be awaited only once. Keep what it returns in {cure}, or "
             "decorate a plain function"
         )
+    weakly = bool(weak_self)
     if age is None:
-        wrapper = _LruFunction(function, maxsize, typed, bool(weak_self))
+        wrapper = _LruFunction(function, maxsize, typed, weakly, in_bytes=in_bytes)
     else:
-        wrapper = _LruFunction(function, maxsize, typed, bool(weak_self), *age)
+        wrapper = _LruFunction(function, maxsize, typed, weakly, *age, in_bytes=in_bytes)
     update_wrapper(wrapper, function)
 
     def cache_parameters() -> _CacheParameters:
-        if age is None:
-            return {"maxsize": maxsize, "typed": typed}
-        ttl, timer = age
-        return {"maxsize": maxsize, "typed": typed, "ttl": ttl, "timer": timer}
+        parameters: _CacheParameters = {"maxsize": maxsize, "typed": typed}
+        if in_bytes:
+            parameters["max_bytes"] = maxsize
+        if age is not None:
+            parameters["ttl"], parameters["timer"] = age
+        return parameters
 
     # After update_wrapper: that copies the attributes of what may be a cached function, too.
     wrapper.cache_parameters = cache_parameters

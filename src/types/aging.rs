@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyFloat, PyInt};
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -236,7 +236,15 @@ fn number(value: &Bound<'_, PyAny>, what: &str, allowed: &str) -> PyResult<f64> 
             value.get_type().name()?
         )));
     }
-    value.extract()
+    value.extract().map_err(|error: PyErr| {
+        if error.is_instance_of::<PyOverflowError>(value.py()) {
+            PyOverflowError::new_err(format!(
+                "{what} must fit a float, but is an int beyond 1e308"
+            ))
+        } else {
+            error
+        }
+    })
 }
 
 /// The bits of a float, so that they are in the order of the numbers.

@@ -41,16 +41,16 @@ use crate::interop::sizes::Scales;
 #[pyfunction]
 #[pyo3(signature = (obj, /))]
 pub fn deep_sizeof(obj: &Bound<'_, PyAny>) -> PyResult<u64> {
-    weight_of(&[obj], None)
+    weight_of(&[obj], &[])
 }
 
-/// The bytes of everything that can be reached from `roots` without going through `except`.
+/// The bytes of everything that can be reached from `roots` without going through any of `except`.
 ///
 /// # Errors
 /// What a `__sizeof__` or a signal handler raises; `MemoryError`.
 pub fn weight_of<'py>(
     roots: &[&Bound<'py, PyAny>],
-    except: Option<&Bound<'py, PyAny>>,
+    except: &[&Bound<'py, PyAny>],
 ) -> PyResult<u64> {
     /// So many are weighed before other threads, and signals, have their turn.
     const SLICE: u32 = 1 << 15;
@@ -60,8 +60,8 @@ pub fn weight_of<'py>(
     let py = first.py();
     let mut objects = Worklist::new(py);
     let mut scales = Scales::new(py)?;
-    if let Some(except) = except {
-        objects.leave_out(except)?;
+    for object in except {
+        objects.leave_out(object)?;
     }
     for root in roots {
         objects.add(root)?;

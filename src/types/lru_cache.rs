@@ -355,11 +355,12 @@ impl LruCache {
         other: Argument,
         entries: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let now = Self::now(slf)?;
         if let Argument::Given(other) = other {
-            Self::update_from(slf, other.bind(slf.py()))?;
+            Self::update_from(slf, other.bind(slf.py()), now)?;
         }
         if let Some(entries) = entries {
-            Self::update_from(slf, entries)?;
+            Self::update_from(slf, entries, now)?;
         }
         Ok(())
     }
@@ -496,7 +497,7 @@ impl LruCache {
     /// >>> len(cache), len(twin)
     /// (1, 2)
     fn copy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        Self::duplicate(slf)
+        Self::duplicate(slf, Self::now(slf)?)
     }
 
     fn __copy__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
@@ -520,8 +521,9 @@ impl LruCache {
         if other.cast::<PyMapping>().is_err() {
             return Ok(py.NotImplemented().into_bound(py));
         }
-        let merged = Self::copy(slf)?;
-        Self::update_from(&merged, other)?;
+        let now = Self::now(slf)?;
+        let merged = Self::duplicate(slf, now)?;
+        Self::update_from(&merged, other, now)?;
         Ok(merged.into_any())
     }
 
@@ -533,14 +535,15 @@ impl LruCache {
         if other.cast::<PyMapping>().is_err() {
             return Ok(py.NotImplemented().into_bound(py));
         }
+        let now = Self::now(slf)?;
         let merged = Self::like(slf)?;
-        Self::update_from(&merged, other)?;
-        Self::update_from(&merged, slf)?;
+        Self::update_from(&merged, other, now)?;
+        Self::set_all(&merged, Self::hashed_snapshot(slf, now), now)?;
         Ok(merged.into_any())
     }
 
     fn __ior__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<()> {
-        Self::update_from(slf, other)
+        Self::update_from(slf, other, Self::now(slf)?)
     }
 
     fn __eq__<'py>(

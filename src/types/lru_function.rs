@@ -103,7 +103,9 @@ pub struct LruFunction {
     function: Py<PyAny>,
     /// The name by which an instance can be given, too.
     first_parameter: Option<Py<PyAny>>,
+    /// The bound, in results or in bytes.
     maxsize: Option<u64>,
+    in_bytes: bool,
     typed: bool,
     weak_self: bool,
     timing: Timing,
@@ -173,7 +175,7 @@ impl Remembering for LruFunction {
         self.state.hit(py, |state| {
             let entries = state.entries.as_ref()?;
             let slot = entries.find_hash(hash)?;
-            if timing == Timing::Cheap && entries.is_due(slot, now) {
+            if timing == Timing::Cheap && clock::is_past(entries.deadline(slot), now) {
                 return None;
             }
             let entry = entries.get(slot)?;
@@ -197,7 +199,7 @@ impl Remembering for LruFunction {
         let hash = call.hash()?;
         let now = match self.timing {
             Timing::Ageless => 0,
-            Timing::Cheap => clock::cheap(),
+            Timing::Cheap => clock::precise(),
             Timing::Asked => return Ok(Found::Unsure(hash)),
         };
         let found = self.state.try_with(py, |state| {
@@ -261,6 +263,9 @@ impl Remembering for LruFunction {
 
     fn keep(&self, call: &Call<'_, '_>, hash: u64, result: &Bound<'_, PyAny>) -> bool {
         let py = call.py();
+        if self.in_bytes {
+            return false;
+        }
         if self.weak_self
             && self.first(call).is_some_and(|first| {
                 class::is_heap_type(&first.get_type()) || first.is_instance_of::<PyType>()
@@ -321,7 +326,7 @@ impl Remembering for LruFunction {
 #[pymethods]
 impl LruFunction {
     #[new]
-    #[pyo3(signature = (function, maxsize, typed, weak_self, ttl = Argument::Absent, timer = None, /), text_signature = "(function, maxsize, typed, weak_self, ttl=..., timer=None, /)")]
+    #[pyo3(signature = (function, maxsize, typed, weak_self, ttl = Argument::Absent, timer = None, /, *, in_bytes = false), text_signature = "(function, maxsize, typed, weak_self, ttl=..., timer=None, /, *, in_bytes=False)")]
     fn new(
         function: &Bound<'_, PyAny>,
         maxsize: Option<i64>,
@@ -329,6 +334,7 @@ impl LruFunction {
         weak_self: bool,
         ttl: Argument,
         timer: Option<Bound<'_, PyAny>>,
+        in_bytes: bool,
     ) -> PyResult<Self> {
         if !function.is_callable() {
             return Err(PyTypeError::new_err("the first argument must be callable"));
@@ -349,10 +355,11 @@ impl LruFunction {
             function: function.clone().unbind(),
             first_parameter: Self::first_parameter(function),
             maxsize,
+            in_bytes,
             typed,
             weak_self,
             timing: Timing::of(aging.as_ref()),
-            state: Guarded::new(State::new(maxsize, aging)),
+            state: Guarded::new(State::new(maxsize, in_bytes, aging)),
             watched: AtomicBool::new(false),
             methods: Classes::default(),
             receivers: Classes::default(),
@@ -376,7 +383,7 @@ impl LruFunction {
         let (py, this) = (slf.py(), slf.get());
         Self::expire_due(slf)?;
         let (hits, misses) = this.state.with(py, |state| (state.hits, state.misses));
-        let currsize = this.entries(py, Cache::len).unwrap_or(0);
+        let currsize = this.entries(py, Cache::weight).unwrap_or(0);
         INFO.import(py, "functools", "_CacheInfo")?
             .call1((hits, misses, this.maxsize, currsize))
     }
@@ -496,7 +503,7 @@ impl LruFunction {
 
     fn __clear__(&self, py: Python<'_>) {
         let old = self.state.with(py, |state| {
-            std::mem::replace(state, State::new(self.maxsize, None))
+            std::mem::replace(state, State::new(self.maxsize, self.in_bytes, None))
         });
         self.methods.clear(py);
         self.receivers.clear(py);
@@ -518,7 +525,15 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     let function = py.get_type::<PyAny>().into_any();
     let sample = Bound::new(
         py,
-        LruFunction::new(&function, Some(0), false, false, Argument::Absent, None)?,
+        LruFunction::new(
+            &function,
+            Some(0),
+            false,
+            false,
+            Argument::Absent,
+            None,
+            false,
+        )?,
     )?;
     vectorcall::install(py, &sample, true);
     let bound = LruFunction::__get__(&sample, Some(function), None)?;

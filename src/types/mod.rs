@@ -1,6 +1,7 @@
 //! One file for each type that Python sees.
 
 pub mod aging;
+pub mod alarm;
 pub mod arguments;
 pub mod deep_sizeof;
 pub mod flights;

@@ -22,10 +22,11 @@ use crate::interop::equality::hash_of;
 ///     maxsize, max_bytes: the bound, as for `LRUCache`; 16 bytes of each entry, for its age, are not in what it weighs.
 ///     ttl: what an entry lives for from when it was set: seconds above 0 (`math.inf`: for ever), a `timedelta`, or a
 ///         function that gets key and value and returns one of these.
-///     timer: a function that returns the time in seconds, such as a test's clock; asked at most once an operation and
-///         obeyed exactly. `None` is the platform's cheapest monotonic clock: an entry is never gone early, and at most
-///         5 ms late as long as the system's coarse clock ticks in time (on a loaded machine it was seen to lag by up to
-///         7.9 ms). On Linux and macOS it stands still while the machine sleeps.
+///     timer: a function that returns the time in seconds, such as a test's clock; asked at most once an operation (each
+///         step of an iteration is one, and `get_or_create` asks again once its factory has run) and obeyed exactly.
+///         `None` is the platform's monotonic clock, read as cheaply as can be: an entry is never gone early, and not
+///         late either as long as the system's coarse clock lags by less than 50 ms. On Linux and macOS it stands still
+///         while the machine sleeps.
 ///     getsizeof: as for `LRUCache`.
 ///     sliding: whether an entry's age starts again at each use.
 ///     jitter: the share, below 1, by which a lifetime is lengthened or shortened at random, so that what was set
@@ -118,7 +119,7 @@ impl TtlCache {
     ) -> PyResult<()> {
         let cache = slf.as_super();
         let lifetime = given(cache, ttl)?;
-        LruCache::set_for(cache, key, hash_of(key)?, value, lifetime)
+        LruCache::set_for(cache, key, hash_of(key)?, value, lifetime, None)
     }
 
     /// Removes what has expired, and returns how many entries that were. O(1) amortised for each.

@@ -214,7 +214,7 @@ impl WeakCache {
         value: &Bound<'_, PyAny>,
     ) -> PyResult<u64> {
         if slf.get().in_bytes {
-            weigher::bytes(slf, key, value)
+            weigher::bytes_of(key, value, &[slf.as_any()])
         } else {
             Ok(1)
         }
@@ -588,6 +588,9 @@ impl WeakCache {
     /// Empties the cache; it takes no entries any more. A second call does nothing.
     fn close(&self, py: Python<'_>) {
         self.shared.0.with(py, |state| state.closed = true);
+        if self.watched.swap(false, Ordering::Relaxed) {
+            sweeper::forget(std::ptr::from_ref(self) as usize);
+        }
         self.clear(py);
     }
 

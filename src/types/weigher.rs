@@ -29,19 +29,19 @@ pub fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyfunction(name = "_entry_size")]
 #[pyo3(signature = (key, value, /))]
 pub fn entry_size(key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<u64> {
-    Ok(weight_of(&[key, value], None)?.saturating_add(SLOT))
+    bytes_of(key, value, &[])
 }
 
-/// The bytes of an entry of `cache`, without those of the cache, should it refer to that.
+/// The same, without what is reached only through one of `except`.
 ///
 /// # Errors
-/// What a `__sizeof__` raises.
-pub fn bytes(
-    cache: &Bound<'_, PyAny>,
-    key: &Bound<'_, PyAny>,
-    value: &Bound<'_, PyAny>,
+/// What a `__sizeof__` raises; `MemoryError`.
+pub fn bytes_of<'py>(
+    key: &Bound<'py, PyAny>,
+    value: &Bound<'py, PyAny>,
+    except: &[&Bound<'py, PyAny>],
 ) -> PyResult<u64> {
-    Ok(weight_of(&[key, value], Some(cache))?.saturating_add(SLOT))
+    Ok(weight_of(&[key, value], except)?.saturating_add(SLOT))
 }
 
 /// A measure of entries.
@@ -55,7 +55,7 @@ pub struct Weigher {
 enum Measure {
     OfValue,
     OfKeyAndValue,
-    /// As [`bytes`].
+    /// As [`bytes_of`], without what the cache has besides.
     Bytes,
 }
 
@@ -105,17 +105,15 @@ impl Weigher {
     /// # Errors
     /// What the function, or a `__sizeof__`, raises; `TypeError`, `ValueError` or `OverflowError` where the function's
     /// answer is no weight.
-    pub fn weigh(
+    pub fn weigh<'py>(
         &self,
-        cache: &Bound<'_, PyAny>,
-        key: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
+        cache: &Bound<'py, PyAny>,
+        key: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
     ) -> PyResult<u64> {
         let function = self.function.bind(key.py());
         let weight = match self.measure {
-            Measure::Bytes => {
-                return bytes(cache, key, value);
-            }
+            Measure::Bytes => return bytes_of(key, value, &[cache]),
             Measure::OfKeyAndValue => function.call1((key, value))?,
             Measure::OfValue => function.call1((value,))?,
         };

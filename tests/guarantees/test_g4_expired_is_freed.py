@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import math
 import os
@@ -10,9 +11,14 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from isolated import isolated
 from leaksafe import TTLCache, sweeper, ttl_cache
+from leaksafe.compat import cachetools
+from leaksafe.compat.cachetools import func as cachetools_func
 
 
 class Value:
@@ -99,6 +105,80 @@ def test_a_function_dropped_while_it_is_swept() -> None:
     gc.collect()
     assert not [value for value in gc.get_objects() if type(value) is Value]
     assert soon(lambda: not sweeper.state().running)
+
+
+def _in_a_moment(key: object, value: object, now: float) -> float:
+    return now + 0.1
+
+
+STAND_INS: dict[str, Callable[[], Any]] = {
+    "TTLCache": lambda: cachetools.TTLCache(math.inf, 0.1),
+    "TLRUCache": lambda: cachetools.TLRUCache(math.inf, _in_a_moment),
+}
+
+
+@pytest.mark.parametrize("kind", STAND_INS)
+@isolated()
+def test_the_stand_ins_for_cachetools_are_swept_too(kind: str) -> None:
+    cache = STAND_INS[kind]()
+    copies = [copy.copy(cache), cache]
+    alive = weakref.WeakSet[Value]()
+    for round_ in range(2):
+        for one in copies:
+            for number in range(2_000):
+                value = one[round_, number] = Value()
+                alive.add(value)
+        del value
+        assert soon(lambda: not alive)
+    copies.clear()
+    reference = weakref.ref(cache)
+    del cache, one
+    assert reference() is None
+    assert soon(lambda: not sweeper.state().running)
+
+
+@isolated()
+def test_an_untouched_function_of_the_stand_in_is_swept_too() -> None:
+    alive = weakref.WeakSet[Value]()
+
+    def make(number: int) -> Value:
+        value = Value()
+        alive.add(value)
+        return value
+
+    remembered = cachetools_func.ttl_cache(maxsize=None, ttl=0.1)(make)
+    for number in range(2_000):
+        remembered(number)
+    assert soon(lambda: not alive)
+
+
+@isolated()
+def test_the_stand_in_keeps_what_an_iteration_is_at() -> None:
+    cache = cachetools.TTLCache[int, Value](10, 0.05)
+    for number in range(3):
+        cache[number] = Value()
+    alive = weakref.WeakSet(cache.values())
+    for number in cache:
+        time.sleep(0.2)
+        assert cache[number] in alive
+    assert soon(lambda: not alive)
+
+
+@isolated()
+def test_a_child_finds_a_stand_in_whole_that_was_being_swept() -> None:
+    for _ in range(20):
+        cache = cachetools.TTLCache[int, Value](math.inf, 0.005)
+        for number in range(1_000):
+            cache[number] = Value()
+        time.sleep(0.004)
+        child = os.fork()
+        if not child:
+            value = cache[1] = Value()
+            reference = weakref.ref(value)
+            del value
+            assert soon(lambda: reference() is None)
+            os._exit(0 if len(cache) == cache.currsize == 0 else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 @isolated()

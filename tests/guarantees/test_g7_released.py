@@ -314,6 +314,17 @@ def test_one_sweeper_for_all_caches_and_none_after_the_last() -> None:
 
 
 @isolated()
+def test_a_closed_cache_needs_no_sweeper() -> None:
+    before = native_threads()
+    with TTLCache[str, int](10, 100) as cache:
+        cache["a"] = 1
+        assert native_threads() == before + 1
+    while native_threads() > before:
+        time.sleep(0.005)
+    assert sweeper.state()[:3] == (False, False, 0)
+
+
+@isolated()
 def test_no_sweeper_without_anything_that_expires() -> None:
     before = native_threads()
     cache = TTLCache[str, int](10, math.inf)

@@ -33,13 +33,18 @@ def named(text: str, times: int = 1, *, end: str = "") -> str:
     return text * times + end
 
 
+@ttl_cache(max_bytes="64 MiB", ttl=60)
+def in_bytes(text: str, times: int = 1, *, end: str = "") -> str:
+    return text * times + end
+
+
 class Shop:
     @ttl_cache(ttl=60)
     def price(self, symbol: str) -> int:
         return len(symbol)
 
 
-for function in (bare, called, in_order, named):
+for function in (bare, called, in_order, named, in_bytes):
     assert_type(function("a", 2, end="b"), str)
     assert_type(function.cache_discard("a"), bool)
     assert_type(function.cache_info().hits, int)
@@ -53,3 +58,4 @@ Shop().price()  # type: ignore[call-arg]
 ttl_cache("100")  # type: ignore[call-overload]
 ttl_cache(100, "600")  # type: ignore[call-overload]
 ttl_cache(100, timer=600)  # type: ignore[call-overload]
+ttl_cache(max_bytes=1.5)  # type: ignore[call-overload]

@@ -32,7 +32,7 @@ impl hot::Mapping for LruCache {
         self.state.hit(py, |state| {
             let slot = state.entries.find_hash(hash)?;
             let entry = state.entries.get(slot)?;
-            if timing == Timing::Cheap && state.entries.is_due(slot, now) {
+            if timing == Timing::Cheap && clock::is_past(state.entries.deadline(slot), now) {
                 return None;
             }
             (compare(&entry.key, key) == Verdict::Same).then(|| (slot, entry.value.clone_ref(py)))
@@ -117,14 +117,15 @@ impl LruCache {
     pub fn snapshot<'py>(
         slf: &Bound<'py, Self>,
     ) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
-        let items = Self::hashed_snapshot(slf)?.into_iter();
+        let items = Self::hashed_snapshot(slf, Self::now(slf)?).into_iter();
         Ok(items.map(|(_, key, value)| (key, value)).collect())
     }
 
-    pub fn hashed_snapshot<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<HashedItem<'py>>> {
+    /// The same at a time, with the hashes.
+    pub fn hashed_snapshot<'py>(slf: &Bound<'py, Self>, now: u64) -> Vec<HashedItem<'py>> {
         let py = slf.py();
-        Self::expire_due(slf)?;
-        Ok(slf.get().read(py, |entries| {
+        Self::expire_at(slf, now);
+        slf.get().read(py, |entries| {
             entries
                 .walk(false)
                 .into_iter()
@@ -137,7 +138,7 @@ impl LruCache {
                     )
                 })
                 .collect()
-        }))
+        })
     }
 
     /// Runs `section` with the slot of a key, in a section, at a time. An entry that is due is taken out first.
@@ -212,10 +213,10 @@ impl LruCache {
         })
     }
 
-    pub fn weigh(
-        slf: &Bound<'_, Self>,
-        key: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
+    pub fn weigh<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
     ) -> PyResult<u64> {
         let this = slf.get();
         if !this.weighed.load(Ordering::Relaxed) {
@@ -268,10 +269,10 @@ impl LruCache {
         hash: u64,
         value: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        Self::set_for(slf, key, hash, value, None)
+        Self::set_for(slf, key, hash, value, None, None)
     }
 
-    /// The same, with a lifetime of the entry's own.
+    /// The same, with a lifetime of the entry's own, and at the time that a timer has given already.
     ///
     /// # Errors
     /// As [`set`](Self::set).
@@ -281,23 +282,31 @@ impl LruCache {
         hash: u64,
         value: &Bound<'_, PyAny>,
         lifetime: Option<Lifetime>,
+        now: Option<u64>,
     ) -> PyResult<()> {
-        match Self::store(slf, key, hash, value, false, lifetime, None)? {
+        match Self::store(slf, key, hash, value, false, lifetime, now)? {
             Ok(_) => Ok(()),
             Err(refusal) => Err(Self::refused(slf, refusal)),
         }
     }
 
-    pub fn update_from(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Sets entries as `dict.update` does, all at one time.
+    pub fn update_from(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, now: u64) -> PyResult<()> {
         let py = slf.py();
+        let set = |key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>| {
+            Self::set_for(slf, key, hash_of(key)?, value, None, Some(now))
+        };
         if let Ok(other) = other.cast::<Self>() {
-            for (hash, key, value) in Self::hashed_snapshot(other)? {
-                Self::set(slf, &key, hash, &value)?;
-            }
+            let theirs = if other.is(slf) {
+                now
+            } else {
+                Self::now(other)?
+            };
+            Self::set_all(slf, Self::hashed_snapshot(other, theirs), now)?;
         } else if other.hasattr(intern!(py, "keys"))? {
             for key in other.call_method0(intern!(py, "keys"))?.try_iter()? {
                 let key = key?;
-                Self::set(slf, &key, hash_of(&key)?, &other.get_item(&key)?)?;
+                set(&key, &other.get_item(&key)?)?;
             }
         } else {
             for (at, pair) in other.try_iter()?.enumerate() {
@@ -308,8 +317,16 @@ impl LruCache {
                         pair.len()
                     )));
                 };
-                Self::set(slf, key, hash_of(key)?, value)?;
+                set(key, value)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Sets the items of another cache, all at one time.
+    pub fn set_all(slf: &Bound<'_, Self>, items: Vec<HashedItem<'_>>, now: u64) -> PyResult<()> {
+        for (hash, key, value) in items {
+            Self::set_for(slf, &key, hash, &value, None, Some(now))?;
         }
         Ok(())
     }

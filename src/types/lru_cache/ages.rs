@@ -22,24 +22,12 @@ impl LruCache {
         }
     }
 
-    /// The time of an operation, by which entries are due or not.
+    /// The time of an operation, by which entries are due or not, and from which a lifetime is counted.
     ///
     /// # Errors
     /// What the cache's timer raises, or its answer deserves.
     #[inline]
     pub fn now(slf: &Bound<'_, Self>) -> PyResult<u64> {
-        match slf.get().timing() {
-            Timing::Ageless => Ok(0),
-            Timing::Cheap => Ok(clock::cheap()),
-            Timing::Asked => Self::stamp(slf),
-        }
-    }
-
-    /// The time from which a lifetime is counted.
-    ///
-    /// # Errors
-    /// As [`now`](Self::now).
-    pub fn stamp(slf: &Bound<'_, Self>) -> PyResult<u64> {
         match slf.get().timing() {
             Timing::Ageless => Ok(0),
             Timing::Cheap => Ok(clock::precise()),
@@ -96,7 +84,7 @@ impl LruCache {
     /// # Errors
     /// What the key's `__hash__`, a comparison or the timer raises.
     pub fn remaining(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
-        let now = Self::stamp(slf)?;
+        let now = Self::now(slf)?;
         let hash = hash_of(key)?;
         let deadline = Self::locate_read(slf, key, hash, now, |entries, found| {
             found.map(|slot| entries.deadline(slot))
@@ -114,7 +102,7 @@ impl LruCache {
         key: &Bound<'_, PyAny>,
         lifetime: Option<Lifetime>,
     ) -> PyResult<bool> {
-        let now = Self::stamp(slf)?;
+        let now = Self::now(slf)?;
         let hash = hash_of(key)?;
         let Some(value) = Self::peeked_at(slf, key, hash, now)? else {
             return Ok(false);

@@ -134,9 +134,9 @@ impl LruCache {
         Ok(())
     }
 
-    /// An independent cache with the same bound, rules and entries.
-    pub fn duplicate<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        Self::expire_due(slf)?;
+    /// An independent cache with the same bound, rules and entries, as they are at a time.
+    pub fn duplicate<'py>(slf: &Bound<'py, Self>, now: u64) -> PyResult<Bound<'py, Self>> {
+        Self::expire_at(slf, now);
         let twin = Self::like(slf)?;
         let py = slf.py();
         // By the stored hashes and weights: a copy asks neither the keys nor `getsizeof` anything.
@@ -239,10 +239,11 @@ impl LruCache {
             .transpose()?;
         let ages: Vec<(f64, f64)> = state.get_item(5)?.extract()?;
         Self::restore(slf, (getsizeof, on_remove, aging), &attributes)?;
+        let now = Self::now(slf)?;
         let mut ages = ages.into_iter();
         for (key, value) in items {
             let lifetime = ages.next().map(|(span, left)| Lifetime { span, left });
-            Self::set_for(slf, &key, hash_of(&key)?, &value, lifetime)?;
+            Self::set_for(slf, &key, hash_of(&key)?, &value, lifetime, Some(now))?;
         }
         Ok(())
     }

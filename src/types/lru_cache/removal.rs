@@ -12,7 +12,7 @@ use crate::interop::{logging, trace};
 use crate::types::aging::Timing;
 use crate::types::arguments;
 use crate::types::stats::Cause;
-use crate::types::sweeper::{SLICE, Swept};
+use crate::types::sweeper::{self, SLICE, Swept};
 
 impl LruCache {
     /// Ends a change once the lock is free: tells the tools and the callback, and drops what was taken out.
@@ -130,6 +130,9 @@ impl LruCache {
             let callables = (state.weigher.take(), state.aging.take());
             (entries, state.on_remove.take(), Some(callables))
         });
+        if close && this.watched.load(Ordering::Relaxed) {
+            sweeper::forget(this.address());
+        }
         Self::shrunk(slf);
         Self::dismiss(slf, entries, on_remove, Cause::Cleared);
         drop(callables);
@@ -148,18 +151,20 @@ impl LruCache {
     /// # Errors
     /// What the timer raises, or its answer deserves.
     pub fn expire_due(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        if slf.get().timing() == Timing::Ageless {
-            return Ok(0);
-        }
-        let now = Self::now(slf)?;
+        Ok(Self::expire_at(slf, Self::now(slf)?))
+    }
+
+    /// The same, at a time.
+    pub fn expire_at(slf: &Bound<'_, Self>, now: u64) -> usize {
         let mut count = 0;
-        loop {
+        while slf.get().timing() != Timing::Ageless {
             let (expired, done) = Self::expire_slice(slf, now);
             count += expired;
             if done {
-                return Ok(count);
+                break;
             }
         }
+        count
     }
 
     /// Sets the bound, and evicts what is over it.

@@ -15,8 +15,8 @@ const AT_ONCE: usize = 2;
 
 impl State {
     /// An empty cache whose entries age by these rules, or don't.
-    pub fn new(maxsize: Option<u64>, aging: Option<Aging>) -> Self {
-        let entries = Cache::new(maxsize, false);
+    pub fn new(maxsize: Option<u64>, weighed: bool, aging: Option<Aging>) -> Self {
+        let entries = Cache::new(maxsize, weighed);
         Self {
             entries: Some(match &aging {
                 Some(_) => entries.with_ages(false),
@@ -53,6 +53,11 @@ impl State {
         })
     }
 
+    fn lacks_room(&self, weight: u64) -> bool {
+        let entries = self.entries.as_ref();
+        entries.is_some_and(|entries| entries.lacks_room(weight))
+    }
+
     /// Takes out an entry that is due, where one is found in at most so many steps.
     fn pop_expired(&mut self, py: Python<'_>, now: u64, steps: &mut u32) -> Option<Departed> {
         match self.entries.as_mut()?.due(now, steps) {
@@ -62,13 +67,19 @@ impl State {
     }
 
     /// Takes out what is due before an entry comes: what has its room, and a little more.
-    pub fn make_room(&mut self, py: Python<'_>, now: u64, expired: &mut Vec<Departed>) {
+    pub fn make_room(
+        &mut self,
+        py: Python<'_>,
+        weight: u64,
+        now: u64,
+        expired: &mut Vec<Departed>,
+    ) {
         let Some(entries) = self.entries.as_mut().filter(|_| self.aging.is_some()) else {
             return;
         };
         entries.shrink();
         let mut steps = SLICE;
-        for _ in 0..AT_ONCE {
+        while expired.len() < AT_ONCE || self.lacks_room(weight) {
             match self.pop_expired(py, now, &mut steps) {
                 Some(departed) => expired.push(departed),
                 None => return,
@@ -86,23 +97,11 @@ impl LruFunction {
         }
     }
 
-    /// The time by which results are due or not.
+    /// The time by which results are due or not, and from which a lifetime is counted.
     ///
     /// # Errors
     /// What the timer raises, or its answer deserves.
     pub fn now(&self, py: Python<'_>) -> PyResult<u64> {
-        match self.timing {
-            Timing::Ageless => Ok(0),
-            Timing::Cheap => Ok(clock::cheap()),
-            Timing::Asked => self.stamp(py),
-        }
-    }
-
-    /// The time from which a lifetime is counted.
-    ///
-    /// # Errors
-    /// As [`now`](Self::now).
-    pub fn stamp(&self, py: Python<'_>) -> PyResult<u64> {
         match self.timing {
             Timing::Ageless => Ok(0),
             Timing::Cheap => Ok(clock::precise()),

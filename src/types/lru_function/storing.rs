@@ -8,11 +8,13 @@ use crate::interop::call::{Call, WeaklyHeld};
 use crate::interop::lookup::locate;
 use crate::interop::{logging, trace};
 use crate::types::stats::Cause;
+use crate::types::weigher::bytes_of;
 
 /// Where a result is to be kept, and what with.
 pub struct Place<'py> {
     key: Bound<'py, PyAny>,
     value: Bound<'py, PyAny>,
+    weight: u64,
     instance: Option<WeaklyHeld<'py>>,
 }
 
@@ -25,6 +27,7 @@ impl LruFunction {
     ) -> PyResult<Place<'py>> {
         let instance = Self::instance(slf, call)?;
         let key = call.key(instance.as_ref())?;
+        let weight = Self::weigh(slf, &key, result, instance.as_ref())?;
         let value = match &instance {
             Some((owner, _)) => results::stand_in(owner, result)?,
             None => result.clone(),
@@ -32,8 +35,25 @@ impl LruFunction {
         Ok(Place {
             key,
             value,
+            weight,
             instance,
         })
+    }
+
+    /// What an entry weighs: without the instance, which the cache doesn't hold, and without this function.
+    fn weigh<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        result: &Bound<'py, PyAny>,
+        instance: Option<&WeaklyHeld<'py>>,
+    ) -> PyResult<u64> {
+        if !slf.get().in_bytes {
+            return Ok(1);
+        }
+        match instance {
+            Some((owner, reference)) => bytes_of(key, result, &[slf.as_any(), owner, reference]),
+            None => bytes_of(key, result, &[slf.as_any()]),
+        }
     }
 
     /// Puts an entry in, unless its key is there by now.
@@ -44,10 +64,11 @@ impl LruFunction {
         place: Place<'py>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let now = slf.get().stamp(py)?;
+        let now = slf.get().now(py)?;
         let Place {
             key,
             value,
+            weight,
             instance,
         } = place;
         let new = (key.clone().unbind(), value.unbind());
@@ -70,7 +91,7 @@ impl LruFunction {
                     found = None;
                 }
                 if found.is_none() {
-                    state.make_room(py, now, &mut expired);
+                    state.make_room(py, weight, now, &mut expired);
                 }
                 let Some(entries) = state.entries.as_mut() else {
                     unused = Some(new);
@@ -83,18 +104,22 @@ impl LruFunction {
                         .is_some_and(|entry| results::is_stale(py, &entry.value));
                     if stale {
                         state.indirect = true;
-                        let old = entries.set_value(slot, new.1);
-                        unused = Some((new.0, old.unwrap_or_else(|| py.None())));
-                        sweep = state.set_age(slot, now);
+                        match entries.replace(slot, new.1, weight, &mut evicted) {
+                            Ok(old) => {
+                                unused = Some((new.0, old.unwrap_or_else(|| py.None())));
+                                sweep = state.set_age(slot, now);
+                            }
+                            Err((_, value)) => unused = Some((new.0, value)),
+                        }
                     } else {
                         unused = Some(new);
                     }
                     return None;
                 }
-                let placed = match entries.insert(hash, new.0, new.1, 1, &mut evicted) {
+                let placed = match entries.insert(hash, new.0, new.1, weight, &mut evicted) {
                     Ok(placed) => placed,
                     Err((_, key, value)) => {
-                        // No memory to remember it: the result stands all the same.
+                        // Too heavy, or no memory to remember it: the result stands all the same.
                         unused = Some((key, value));
                         return None;
                     }

@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Self, TypeVar
+from weakref import WeakValueDictionary
 
 from leaksafe.compat.cachetools import keys as keys
 from leaksafe.compat.cachetools._store import (
@@ -113,7 +114,11 @@ class Cache(MutableMapping[_K, _V]):
             raise ValueError("value too large")
         if not size >= 0:
             raise ValueError(f"value size must be non-negative, but is {size!r}")
-        self.__store.put(key, value, size, rank, self.popitem)
+        # A `popitem` of one's own is told of every eviction.
+        evict: Any = self.popitem
+        if getattr(evict, "__func__", None) in _OURS and not self.__store.calls_out:
+            evict = None
+        self.__store.put(key, value, size, rank, evict)
 
     def __delitem__(self, key: _K) -> None:
         self.__store.take(key)
@@ -254,11 +259,18 @@ class RRCache(Cache[_K, _V]):
         return self.__choice
 
 
-class _Frozen(threading.local):
-    """The times at which a timer stands still for this thread, the last one first to go."""
+class _Times(list[Any]):
+    """Times at which a timer stands still, the last one first to go."""
 
-    def __init__(self) -> None:
-        self.times: list[Any] = []
+    __slots__ = ("__weakref__",)
+
+
+class _Frozen(threading.local):
+    """Those of this thread; `everybody` has those of all, by their addresses."""
+
+    def __init__(self, everybody: WeakValueDictionary[int, _Times]) -> None:
+        self.times = _Times()
+        everybody[id(self.times)] = self.times
 
 
 class _Timer:
@@ -266,7 +278,8 @@ class _Timer:
 
     def __init__(self, timer: Callable[[], Any]) -> None:
         self.__timer = timer
-        self.__frozen = _Frozen()
+        self.__everybody = WeakValueDictionary[int, _Times]()
+        self.__frozen = _Frozen(self.__everybody)
 
     def __call__(self) -> Any:
         times = self.__frozen.times
@@ -282,6 +295,15 @@ class _Timer:
         times = self.__frozen.times
         if times:  # a generator may be closed by another thread
             times.pop()
+
+    def is_default(self) -> bool:
+        return self.__timer is time.monotonic
+
+    def earliest(self) -> Any:
+        """The earliest time at which it stands still for anybody, or else the time."""
+        now = self.__timer()
+        everybody = [reference() for reference in self.__everybody.valuerefs()]
+        return min([now, *(time for times in everybody if times for time in times[:1])])
 
     def __copy__(self) -> _Timer:
         return _Timer(self.__timer)
@@ -303,7 +325,8 @@ class _TimedCache(Cache[_K, _V]):
         super().__init__(maxsize, getsizeof)
 
     def _make_store(self, maxsize: Any) -> Store:
-        return TimedStore(maxsize)
+        # Only the default is known to go in seconds, as the sweeper's does.
+        return TimedStore(maxsize, self.__timer.earliest if self.__timer.is_default() else None)
 
     @property
     def timer(self) -> Any:
@@ -383,6 +406,10 @@ class _TimedCache(Cache[_K, _V]):
         state = super().__getstate__()
         state["_TimedCache__timer"] = self.__timer.__copy__()
         return state
+
+
+_OURS: tuple[Any, ...] = (vars(Cache)["popitem"], vars(_TimedCache)["popitem"])
+"""The `popitem`s that no subclass has overridden."""
 
 
 class TTLCache(_TimedCache[_K, _V]):

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import heapq
+import math
+import os
 import random
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from functools import partial
+from itertools import count, islice
 from typing import Any, cast
 
 from leaksafe import _core
+
+_SLICE = 256
+"""So many are removed by the sweeper before others have their turn."""
+_LATER = 0.2
+"""Seconds after which it comes again where what has expired is still looked at."""
+
+# Held by the sweeper while it changes a store, and by a fork: a child has to find stores whole.
+_sweeping = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_sweeping.acquire,
+        after_in_parent=_sweeping.release,
+        after_in_child=_sweeping.release,
+    )
 
 
 class Entry:
@@ -41,6 +59,8 @@ class Store:
     touch_when_written = False
     ordered = False
     """Whether there is an order beside that of the table."""
+    calls_out = False
+    """Whether code of the caller chooses what goes first."""
 
     def __init__(self, maxsize: Any) -> None:
         self.maxsize = maxsize
@@ -55,8 +75,10 @@ class Store:
         )
         return find
 
-    def put(self, key: Any, value: Any, size: Any, rank: Any, evict: Callable[[], object]) -> None:
-        """Set a value, after evicting until there is room for it."""
+    def put(
+        self, key: Any, value: Any, size: Any, rank: Any, evict: Callable[[], object] | None
+    ) -> None:
+        """Set a value, after evicting until there is room; `None` is the store's own way."""
         while True:
             entry = self.entries.peek(key)
             if entry is not None:
@@ -65,15 +87,31 @@ class Store:
                         self.entries.get(key)
                     return
                 if entry.live:
-                    evict()
+                    (evict or self.take_victim)()
                 continue
-            while not self._charge(size):
-                evict()
+            if evict is None:
+                gone = self._make_room(size)  # goes when the lock is free
+                del gone
+            else:
+                while not self._charge(size):
+                    evict()
             if self._insert(Entry(key, value, size, rank)):
                 break
         # What was charged meanwhile, by other threads or by code that this one ran.
         while self.total > self.maxsize and len(self.entries) > 1:
-            evict()
+            (evict or self.take_victim)()
+
+    def _make_room(self, size: Any) -> list[Entry]:
+        """Charge a size, after taking out what is in its way."""
+        gone: list[Entry] = []
+        with self.lock:
+            while self.total + size > self.maxsize:
+                entry = self.take_victim()
+                if entry is None:
+                    break
+                gone.append(entry)
+            self.total += size
+        return gone
 
     def _replace(self, entry: Entry, value: Any, size: Any, rank: Any) -> bool:
         """Whether an entry has the new value: not where that doesn't fit, or the entry has left."""
@@ -192,6 +230,7 @@ class RandomStore(Store):
     def __init__(self, maxsize: Any, choice: Callable[[Sequence[Any]], Any]) -> None:
         super().__init__(maxsize)
         self.choice = choice
+        self.calls_out = choice is not random.choice
         self.order: list[Entry] = []
 
     def added(self, entry: Entry) -> None:
@@ -213,7 +252,7 @@ class RandomStore(Store):
 
     def take_victim(self) -> Entry | None:
         while self.order:
-            if self.choice is random.choice:
+            if not self.calls_out:
                 try:
                     entry = random.choice(self.order)
                 except IndexError:
@@ -246,7 +285,7 @@ class _Keys(Sequence[Any]):
 class RankedStore(Store):
     """The one with the lowest rank is found first.
 
-    Ranks are tuples that end in a number of their own, so that no two entries have the same. A
+    Ranks are pairs whose second is a number of their own, so that no two entries have the same. A
     rank may rise by a plain assignment: when the old one comes up in the heap, the entry is put
     back with its rank of then. One that may fall is put into the heap a second time.
     """
@@ -257,17 +296,17 @@ class RankedStore(Store):
         super().__init__(maxsize)
         # Entries by number: what is stale in the heap holds nothing else.
         self.living: dict[int, Entry] = {}
-        self.heap: list[tuple[Any, int]] = []
+        self.heap: list[tuple[Any, int, int]] = []
         self.numbers = count()
 
     def added(self, entry: Entry) -> None:
         if entry.number < 0:
             entry.number = next(self.numbers)
             self.living[entry.number] = entry
-        heapq.heappush(self.heap, (entry.rank, entry.number))
+        heapq.heappush(self.heap, (*entry.rank, entry.number))
         # What is stale goes when it comes up, or here.
         if len(self.heap) > 2 * len(self.living) + 16:
-            heap = [(other.rank, number) for number, other in list(self.living.items())]
+            heap = [(*other.rank, number) for number, other in list(self.living.items())]
             heapq.heapify(heap)
             self.heap = heap
 
@@ -278,14 +317,14 @@ class RankedStore(Store):
         """The living entry with the lowest rank."""
         with self.lock:
             while self.heap:
-                rank, number = self.heap[0]
+                _, rank, number = self.heap[0]
                 entry = self.living.get(number)
                 if entry is None:
                     heapq.heappop(self.heap)
-                elif entry.rank is rank:
+                elif entry.rank[1] == rank:
                     return entry
                 else:
-                    heapq.heapreplace(self.heap, (entry.rank, number))
+                    heapq.heapreplace(self.heap, (*entry.rank, number))
         return None
 
     def restore(self, items: list[tuple[Any, Any, Any, Any]]) -> None:
@@ -319,9 +358,26 @@ class FrequencyStore(RankedStore):
 
 
 class TimedStore(RankedStore):
-    """The one not used for the longest time goes first; ranks begin with the time of expiry."""
+    """The one not used for the longest time goes first; ranks begin with the time of expiry.
+
+    Where there is a `clock`, which tells seconds, the sweeper removes what has expired by it.
+    """
 
     touch_when_read = touch_when_written = True
+
+    def __init__(self, maxsize: Any, clock: Callable[[], float] | None) -> None:
+        super().__init__(maxsize)
+        self.clock = clock
+        self.alarm = None if clock is None else _core._Alarm(partial(_sweep, weakref.ref(self)))
+        # When the sweeper comes.
+        self.due = math.inf
+
+    def added(self, entry: Entry) -> None:
+        super().added(entry)
+        expires = entry.rank[0]
+        if self.alarm is not None and expires < self.due:
+            self.due = expires
+            self.alarm.set(self.left(expires))
 
     def written(self, entry: Entry, rank: Any) -> None:
         entry.rank = rank
@@ -334,3 +390,30 @@ class TimedStore(RankedStore):
                 return
             if self.take_entry(entry):
                 yield entry
+
+    def left(self, expires: Any) -> float:
+        """The seconds until then."""
+        try:
+            return float(expires) - self.clock() if self.clock else math.inf
+        except OverflowError:
+            return math.inf
+
+    def sweep(self) -> tuple[int, float | None]:
+        """Remove some of what has expired: how many went, and after how long to come again."""
+        with _sweeping:
+            gone = list(islice(self.expired(self.clock()), _SLICE)) if self.clock else []
+            if len(gone) == _SLICE:
+                return _SLICE, 0.0
+            with self.lock:
+                first = self.lowest()
+                self.due = math.inf if first is None else first.rank[0]
+        # What went is freed when nothing is held.
+        if first is None:
+            return len(gone), None
+        left = self.left(first.rank[0])
+        return len(gone), left if left > 0 else _LATER
+
+
+def _sweep(reference: weakref.ref[TimedStore]) -> tuple[int, float | None]:
+    store = reference()
+    return (0, None) if store is None else store.sweep()

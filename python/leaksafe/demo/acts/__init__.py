@@ -2,9 +2,17 @@
 
 from leaksafe.demo.act import Act
 from leaksafe.demo.acts.calculator import CalculatorAct
+from leaksafe.demo.acts.logins import LoginsAct
 from leaksafe.demo.acts.objects import ObjectsAct
 from leaksafe.demo.acts.page import PageAct
 from leaksafe.demo.acts.person import PersonAct
 from leaksafe.demo.acts.settings import SettingsAct
 
-ACTS: tuple[Act, ...] = (CalculatorAct(), PageAct(), PersonAct(), ObjectsAct(), SettingsAct())
+ACTS: tuple[Act, ...] = (
+    CalculatorAct(),
+    PageAct(),
+    LoginsAct(),
+    PersonAct(),
+    ObjectsAct(),
+    SettingsAct(),
+)
