@@ -1,0 +1,149 @@
+"""Caches without a bound, and caches that hold instances."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from leaksafe._scan.containers import Container, Containers, Kind, Level, has_key, in_function
+from leaksafe._scan.finding import DICT_CACHE, HELD_INSTANCES, UNBOUNDED_METHOD, Suspicion
+from leaksafe._scan.module import Module, NamedFunction, first_parameter, last_name, names
+
+_STORES = {Kind.STORE, Kind.SETDEFAULT}
+_CACHE_WORDS = ("cache", "memo")
+# What a program has few of: a cache by them is as large as the program.
+_FEW = {
+    "cls", "klass", "class_", "type", "type_", "typ", "tp", "mcs", "module", "self.__class__",
+    "language", "lang", "locale", "encoding", "dtype", "func", "function", "fn", "method",
+}  # fmt: skip
+_NAMES_OF_CODE = {"__class__", "__name__", "__qualname__", "__module__", "__func__", "__code__"}
+_ONE_FOR_EACH_CLASS = {"__new__", "__init_subclass__", "__class_getitem__"}
+_ENUMS = {"Enum", "IntEnum", "StrEnum", "Flag", "IntFlag"}
+
+
+def dict_caches(module: Module, containers: Containers) -> Iterator[Suspicion]:
+    """Dicts of modules and classes that functions look up and fill, and that nothing empties."""
+    for container in containers:
+        if not container.is_dict or container.level is Level.INSTANCE or not container.only_grows:
+            continue
+        filled = _filled_by(container)
+        if filled is None:
+            continue
+        function, key = filled
+        scope = "module" if container.level is Level.MODULE else f"class {_class(container)}"
+        keyed = ast.unparse(key) if _is_short(key) else "its arguments"
+        yield Suspicion(
+            DICT_CACHE,
+            container.node,
+            f"{container.name}, a dict of the {scope}, only grows",
+            f"{function.name} (line {function.lineno}) adds an entry for each `{keyed}`, and"
+            " nothing takes any out: all of them last as long as the program",
+            f"make it `{container.name} = LRUCache(10_000)` (from leaksafe import LRUCache), or"
+            f" decorate {function.name} with leaksafe's lru_cache",
+            container=container.name,
+        )
+
+
+def _filled_by(container: Container) -> tuple[NamedFunction, ast.expr] | None:
+    named_cache = any(word in container.name.lower() for word in _CACHE_WORDS)
+    for use in container.uses:
+        function = use.scope.function
+        if use.kind not in _STORES or function is None or use.key is None:
+            continue
+        if not _varies(use.key, function):
+            continue
+        around = in_function(container.uses, function)
+        looked_up = has_key(around, {Kind.READ, Kind.SETDEFAULT}, use.key)
+        if looked_up or (named_cache and container.has(Kind.READ)):
+            return function, use.key
+    return None
+
+
+def _varies(key: ast.expr, function: NamedFunction) -> bool:
+    """Whether a key may take any number of values, as far as can be told."""
+    used = names(key)
+    local = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
+    local |= {
+        node.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    return bool((used & local) - _FEW) and not _is_of_code(key)
+
+
+def _is_of_code(key: ast.expr) -> bool:
+    """Whether a key is a class, a function or the name of one."""
+    match key:
+        case ast.Call(ast.Name("type")):
+            return True
+        case ast.Attribute(attr=name):
+            return name in _NAMES_OF_CODE
+        case ast.Tuple(parts):
+            return all(_is_of_code(part) or last_name(part) in _FEW for part in parts)
+    return False
+
+
+def _class(container: Container) -> str:
+    return container.owner.name if container.owner else ""
+
+
+def _is_short(node: ast.expr) -> bool:
+    return sum(1 for _ in ast.walk(node)) < 20
+
+
+def method_caches(module: Module, containers: Containers) -> Iterator[Suspicion]:
+    """Decorators of functools on methods."""
+    for node in module.nodes:
+        if not isinstance(node, NamedFunction):
+            continue
+        owner = module.scopes[node].node
+        if isinstance(owner, ast.ClassDef) and _takes_instances(node, owner):
+            for decorator in node.decorator_list:
+                yield from _method_cache(module, owner, node, decorator)
+
+
+def _takes_instances(function: NamedFunction, owner: ast.ClassDef) -> bool:
+    decorators = {last_name(one) for one in function.decorator_list}
+    bases = {last_name(base) for base in owner.bases}
+    return (
+        first_parameter(function) not in {"", "cls", "mcs", "mcls", "metacls"}
+        and not decorators & {"staticmethod", "classmethod"}
+        and function.name not in _ONE_FOR_EACH_CLASS
+        and not bases & {"type", *_ENUMS}
+    )
+
+
+def _method_cache(
+    module: Module, owner: ast.ClassDef, function: NamedFunction, decorator: ast.expr
+) -> Iterator[Suspicion]:
+    called = decorator if isinstance(decorator, ast.Call) else None
+    name = module.functools(called.func if called else decorator)
+    if name not in {"lru_cache", "cache"}:
+        return
+    size = _maxsize(called) if name == "lru_cache" else None
+    if isinstance(size, int) and size <= 0:
+        return
+    what = f"functools.{name} on the method {owner.name}.{function.name} holds instances"
+    held = f"the key of each entry holds the {owner.name} it was called on"
+    cure = f"from leaksafe import {name}: the same decorator, which lets go of instances"
+    if size is None:
+        why = f"{held}, and without a bound none of them is ever freed"
+        yield Suspicion(UNBOUNDED_METHOD, decorator, what, why, f"{cure}; give it a maxsize")
+    else:
+        why = f"{held}: up to {size} of them live until others come, however long that takes"
+        yield Suspicion(HELD_INSTANCES, decorator, what, why, cure)
+
+
+def _maxsize(call: ast.Call | None) -> int | str | None:
+    given: ast.expr | None = None
+    if call is not None:
+        given = call.args[0] if call.args else None
+        for keyword in call.keywords:
+            if keyword.arg == "maxsize":
+                given = keyword.value
+    match given:
+        case None:
+            return 128
+        case ast.Constant(value) if value is None or isinstance(value, int):
+            return value
+    return "maxsize"

@@ -1,0 +1,129 @@
+"""Lists that only grow: of data, and of listeners."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from leaksafe._scan.containers import Container, Containers, Kind, Level, Use
+from leaksafe._scan.finding import LISTENERS, MODULE_LIST, Suspicion
+from leaksafe._scan.module import Module, NamedFunction, last_name, names, parameters
+
+_LISTENER_WORDS = ("listener", "observer", "subscriber", "callback", "watcher", "handler", "hook")
+_AT_IMPORT = {"__init_subclass__", "__new__", "__set_name__", "__class_getitem__"}
+
+
+def module_lists(module: Module, containers: Containers) -> Iterator[Suspicion]:
+    """Lists of modules that functions append to, and that nothing takes from."""
+    for container in containers:
+        if container.is_dict or container.level is not Level.MODULE or not container.only_grows:
+            continue
+        if container.has(Kind.TRUTH) or _is_called(module, container):
+            continue
+        adding = [use for use in container.uses if use.kind is Kind.ADD and _adds_anew(use)]
+        functions = {use.scope.function for use in adding} - {None}
+        if not functions:
+            continue
+        first = adding[0].scope.function
+        assert first is not None
+        yield Suspicion(
+            MODULE_LIST,
+            container.node,
+            f"{container.name}, a list of the module, only grows",
+            f"{first.name} (line {adding[0].node.lineno}) appends at each call, and nothing takes"
+            " anything out: all of it lasts as long as the program",
+            "keep what is still needed in an object that ends with its work, or bound it:"
+            " `collections.deque(maxlen=…)`, leaksafe's `LRUCache(…)`",
+            container=container.name,
+            functions=frozenset(_callers(use) for use in adding),
+        )
+
+
+def _adds_anew(use: Use) -> bool:
+    """Whether a use adds something else at each call."""
+    function = use.scope.function
+    if function is None or use.value is None or _registers(function, use.value):
+        return False
+    if function.name in _AT_IMPORT:
+        return False
+    return bool(names(use.value))
+
+
+def _registers(function: NamedFunction, value: ast.expr) -> bool:
+    """Whether a function gives back what it keeps, as a decorator does."""
+    kept = names(value) & {one.arg for one in parameters(function)}
+    return any(
+        isinstance(node, ast.Return) and isinstance(node.value, ast.Name) and node.value.id in kept
+        for node in ast.walk(function)
+    )
+
+
+def _callers(use: Use) -> str:
+    """Return the name by which others call the code of a use: of a class, if it is an `__init__`."""
+    function, owner = use.scope.function, use.scope.owner
+    if function is not None and function.name != "__init__":
+        return function.name
+    return owner.name if owner else ""
+
+
+def listener_lists(module: Module, containers: Containers) -> Iterator[Suspicion]:
+    """Lists that methods add listeners to, and call over, and that none can leave."""
+    for container in containers:
+        if not container.only_grows or not _is_called(module, container):
+            continue
+        adding = [use for use in container.uses if _subscribes(use)]
+        if not adding:
+            continue
+        function = adding[0].scope.function
+        assert function is not None
+        yield Suspicion(
+            LISTENERS,
+            container.node,
+            f"{container.name} keeps its listeners alive, and none can leave",
+            f"{function.name} (line {function.lineno}) adds, nothing removes: a bound method"
+            " keeps its instance for as long as the list lives",
+            f"make it `{container.name} = WeakList()` (from leaksafe import WeakList), which a"
+            " listener leaves by dying",
+            container=container.name,
+            functions=frozenset(_callers(use) for use in adding),
+        )
+
+
+def _subscribes(use: Use) -> bool:
+    """Whether a use adds a parameter of its function."""
+    function = use.scope.function
+    if use.kind not in {Kind.ADD, Kind.ADD_BELOW} or function is None or use.value is None:
+        return False
+    if function.name in {"__init__", *_AT_IMPORT} or _registers(function, use.value):
+        return False
+    given = {one.arg for one in parameters(function)[:]}
+    return isinstance(use.value, ast.Name) and use.value.id in given
+
+
+def _is_called(module: Module, container: Container) -> bool:
+    """Whether what a container holds is called, one after the other."""
+    return any(
+        use.kind in {Kind.LOOP, Kind.READ} and _loop_calls(module, use, container.name)
+        for use in container.uses
+    )
+
+
+def _loop_calls(module: Module, use: Use, name: str) -> bool:
+    named = any(word in name.lower() for word in _LISTENER_WORDS)
+    for loop in module.ancestors(use.node):
+        if isinstance(loop, ast.For | ast.AsyncFor):
+            targets, body = names(loop.target), loop.body
+            return any(_calls(node, targets, named) for part in body for node in ast.walk(part))
+    return False
+
+
+def _calls(node: ast.AST, targets: set[str], named: bool) -> bool:
+    match node:
+        case ast.Call(ast.Name(name)):
+            return name in targets
+        case ast.Call(ast.Attribute(ast.Name(name))):
+            return named and name in targets
+    return False
+
+
+__all__ = ["last_name", "listener_lists", "module_lists"]
