@@ -9,8 +9,10 @@ from enum import Enum, auto
 
 from leaksafe._scan.module import Module, NamedFunction, Scope, last_name, same
 
-_DICTS = {"dict", "defaultdict", "OrderedDict"}
-_LISTS = {"list", "set", "deque"}
+_MAKERS = {
+    "dict": "dict", "defaultdict": "dict", "OrderedDict": "dict",
+    "list": "list", "deque": "list", "set": "set",
+}  # fmt: skip
 _REMOVING = {
     "clear", "difference_update", "discard", "intersection_update", "pop", "popitem", "popleft",
     "remove", "symmetric_difference_update", "__delitem__",
@@ -67,13 +69,24 @@ class Container:
     name: str
     level: Level
     owner: ast.ClassDef | None
-    is_dict: bool
+    kind: str
+    """dict, list or set; what is like one counts as one."""
     node: ast.stmt
     uses: list[Use] = field(default_factory=list)
 
     def has(self, *kinds: Kind) -> bool:
         """Whether any of these is done to it, but when its module is imported."""
         return any(use.kind in kinds and not use.scope.at_import for use in self.uses)
+
+    @property
+    def is_dict(self) -> bool:
+        """Whether it has keys."""
+        return self.kind == "dict"
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it takes the same thing again."""
+        return self.kind == "list"
 
     @property
     def only_grows(self) -> bool:
@@ -91,12 +104,16 @@ class Containers:
         self._of_module: dict[str, Container] = {}
         self._of_classes: dict[tuple[str, str], Container] = {}
         self._defining: set[ast.AST] = set()
-        for node in module.nodes:
-            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-                self._define(node, node.value)
-        for node in module.nodes:
-            if isinstance(node, ast.Name | ast.Attribute) and node not in self._defining:
+        for made in (*module.all(ast.Assign), *module.all(ast.AnnAssign)):
+            if made.value is not None:
+                self._define(made, made.value)
+        known = {*self._of_module, *(name for _, name in self._of_classes)}
+        for node in (*module.all(ast.Name), *module.all(ast.Attribute)):
+            name = node.id if isinstance(node, ast.Name) else node.attr
+            if name in known and node not in self._defining:
                 self._note(node)
+            elif name not in known:
+                self._note_foreign(node, name)
 
     def __iter__(self) -> Iterator[Container]:
         """In the order of the source."""
@@ -140,8 +157,8 @@ class Containers:
         return None
 
     def _define(self, node: ast.Assign | ast.AnnAssign, value: ast.expr) -> None:
-        is_dict = _is_dict(value)
-        if is_dict is None:
+        kind = _kind_of(value)
+        if not kind:
             return
         scope = self._module.scopes[node]
         for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
@@ -149,19 +166,19 @@ class Containers:
             match target:
                 case ast.Name(name) if isinstance(scope.node, ast.Module):
                     self._of_module.setdefault(
-                        name, Container(name, Level.MODULE, None, is_dict, node)
+                        name, Container(name, Level.MODULE, None, kind, node)
                     )
                 case ast.Name(name) if isinstance(scope.node, ast.ClassDef):
                     assert owner is scope.node
                     self._of_classes[scope.node.name, name] = Container(
-                        name, Level.CLASS, scope.node, is_dict, node
+                        name, Level.CLASS, scope.node, kind, node
                     )
                 case ast.Attribute(base, name) if owner and self._module.is_receiver(base):
                     if scope.function is None or scope.function.name != "__init__":
                         continue
                     # what an instance has by itself hides what its class has
                     self._of_classes[owner.name, name] = Container(
-                        name, Level.INSTANCE, owner, is_dict, node
+                        name, Level.INSTANCE, owner, kind, node
                     )
                 case _:
                     continue
@@ -176,6 +193,13 @@ class Containers:
             container.uses.append(use)
         elif use.kind in {Kind.REMOVE, Kind.LENGTH}:
             self.emptied_elsewhere.add(last_name(node))
+
+    def _note_foreign(self, node: ast.Name | ast.Attribute, name: str) -> None:
+        parent = self._module.parents.get(node)
+        if isinstance(parent, ast.Attribute | ast.Subscript | ast.Call | ast.Delete):
+            use = self._use(node)
+            if use and use.kind in {Kind.REMOVE, Kind.LENGTH}:
+                self.emptied_elsewhere.add(name)
 
     def _use(self, node: ast.Name | ast.Attribute) -> Use | None:
         scope = self._module.scopes[node]
@@ -300,19 +324,18 @@ def has_key(uses: list[Use], kinds: set[Kind], key: ast.expr) -> bool:
     return any(use.kind in kinds and use.key is not None and same(use.key, key) for use in uses)
 
 
-def _is_dict(value: ast.expr) -> bool | None:
-    """Whether an expression makes a dict; None if it makes no container that can grow."""
+def _kind_of(value: ast.expr) -> str:
+    """Return what an expression makes; nothing if that isn't a container that can grow."""
     match value:
         case ast.Dict() | ast.DictComp():
-            return True
-        case ast.List() | ast.ListComp() | ast.Set() | ast.SetComp():
-            return False
+            return "dict"
+        case ast.List() | ast.ListComp():
+            return "list"
+        case ast.Set() | ast.SetComp():
+            return "set"
         case ast.Call(func, arguments, keywords):
             name = last_name(func)
             if name == "deque" and (len(arguments) > 1 or keywords):
-                return None  # it has a bound
-            if name in _DICTS:
-                return True
-            if name in _LISTS:
-                return False
-    return None
+                return ""  # it has a bound
+            return _MAKERS.get(name, "")
+    return ""

@@ -8,10 +8,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 NamedFunction = ast.FunctionDef | ast.AsyncFunctionDef
 
+N = TypeVar("N", bound=ast.AST)
+
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_BINDING = (
+    *_SCOPES, ast.arg, ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping, ast.Import,
+    ast.ImportFrom, ast.Global,
+)  # fmt: skip
+_WITHOUT_CHILDREN = (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)
+_DEFAULTS = {"defaults", "kw_defaults"}
+"""Of a function's arguments; the scope around it evaluates them."""
 _OUTSIDE = {"decorator_list", "returns", "bases", "keywords"}
 """Fields of a function or class that the scope around it evaluates."""
 
@@ -86,48 +97,66 @@ class Module:
         """Walk the tree once."""
         self.tree = tree
         self.scope = Scope(tree, None)
-        self.nodes: list[ast.AST] = []
+        self._by_type: dict[type, list[ast.AST]] = {}
+        self._children: dict[ast.AST, list[ast.AST]] = {}
         self.parents: dict[ast.AST, ast.AST] = {}
         self.scopes: dict[ast.AST, Scope] = {}
         """The scope that a node is evaluated in."""
         self.inside: dict[ast.AST, Scope] = {tree: self.scope}
         """The scope that a module, class or function makes."""
         self._walk()
-        self.classes = {node.name: node for node in self.nodes if isinstance(node, ast.ClassDef)}
+        self.classes = {node.name: node for node in self.all(ast.ClassDef)}
         self._functools = dict(self._imported_from_functools())
 
     def _walk(self) -> None:
         waiting: list[tuple[ast.AST, Scope]] = [(self.tree, self.scope)]
         while waiting:
             node, scope = waiting.pop()
-            self.nodes.append(node)
+            self._by_type.setdefault(type(node), []).append(node)
             self.scopes[node] = scope
             _bind(node, scope)
             inner = scope
-            if isinstance(node, Function | ast.ClassDef):
+            if isinstance(node, _SCOPES):
                 inner = self.inside[node] = Scope(node, scope)
-            elif isinstance(node, ast.arguments):
-                _bind_parameters(node, scope)
-            for name, value in ast.iter_fields(node):
+            children = []
+            for name in node._fields:
+                value = getattr(node, name, None)
+                if isinstance(value, ast.AST):
+                    below = [value]
+                elif isinstance(value, list) and value:
+                    below = [child for child in value if isinstance(child, ast.AST)]
+                else:
+                    continue
                 of = scope if name in _OUTSIDE else inner
-                if isinstance(node, ast.arguments) and name in {"defaults", "kw_defaults"}:
+                if name in _DEFAULTS:
                     of = scope.parent or scope
-                for child in value if isinstance(value, list) else [value]:
-                    if isinstance(child, ast.AST) and not isinstance(child, ast.expr_context):
+                for child in below:
+                    if not isinstance(child, _WITHOUT_CHILDREN):
                         self.parents[child] = node
+                        children.append(child)
                         waiting.append((child, of))
-        # in the order of the source, so that findings come out the same each time
-        self.nodes.sort(key=lambda node: (getattr(node, "lineno", 0), getattr(node, "col_offset", 0)))
+            if children:
+                self._children[node] = children
+
+    def all(self, kind: type[N]) -> list[N]:
+        """Return the nodes of a type, in the order of the source."""
+        found = [node for node in self._by_type.get(kind, []) if isinstance(node, kind)]
+        return sorted(found, key=_position)
+
+    @property
+    def functions(self) -> list[NamedFunction]:
+        """All that begins with `def` or `async def`."""
+        return [*self.all(ast.FunctionDef), *self.all(ast.AsyncFunctionDef)]
 
     def _imported_from_functools(self) -> Iterator[tuple[str, str]]:
-        for node in self.nodes:
-            if isinstance(node, ast.ImportFrom) and node.module == "functools" and not node.level:
-                for alias in node.names:
+        for imported in self.all(ast.ImportFrom):
+            if imported.module == "functools" and not imported.level:
+                for alias in imported.names:
                     yield alias.asname or alias.name, alias.name
-            elif isinstance(node, ast.Import):
-                for alias in node.names:
-                    if alias.name == "functools":
-                        yield alias.asname or "functools", ""
+        for whole in self.all(ast.Import):
+            for alias in whole.names:
+                if alias.name == "functools":
+                    yield alias.asname or "functools", ""
 
     def functools(self, node: ast.expr) -> str:
         """Return the name that functools has for what `node` names; empty if it isn't from there."""
@@ -140,17 +169,17 @@ class Module:
 
     def within(self, node: ast.AST) -> Iterator[ast.AST]:
         """All nodes below `node`, without those of functions and classes defined there."""
-        waiting = list(ast.iter_child_nodes(node))
+        waiting = list(self._children.get(node, ()))
         while waiting:
             child = waiting.pop()
             yield child
-            if not isinstance(child, Function | ast.ClassDef):
-                waiting.extend(ast.iter_child_nodes(child))
+            if not isinstance(child, _SCOPES):
+                waiting.extend(self._children.get(child, ()))
 
     def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
         """The parent, its parent and so on, as far as the innermost function or class."""
         parent = self.parents.get(node)
-        while parent is not None and not isinstance(parent, Function | ast.ClassDef | ast.Module):
+        while parent is not None and not isinstance(parent, (*_SCOPES, ast.Module)):
             yield parent
             parent = self.parents.get(parent)
 
@@ -160,6 +189,10 @@ class Module:
             return False
         method = self.scopes[node].method
         return method is not None and node.id == first_parameter(method.node)
+
+
+def _position(node: ast.AST) -> tuple[int, int]:
+    return getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
 
 
 def parameters(function: Function) -> list[ast.arg]:
@@ -189,6 +222,19 @@ def last_name(node: ast.AST) -> str:
     return ""
 
 
+def set_to_none(module: Module) -> set[str]:
+    """Return the names that a function sets to None or deletes, but where instances begin."""
+    found: set[str] = set()
+    for node in (*module.all(ast.Assign), *module.all(ast.Delete)):
+        function = module.scopes[node].function
+        if function is None or function.name == "__init__":
+            continue
+        match node:
+            case ast.Assign(targets, ast.Constant(None)) | ast.Delete(targets):
+                found.update(last_name(target) for target in targets)
+    return found
+
+
 def names(node: ast.AST) -> set[str]:
     """Return every name used in an expression."""
     return {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
@@ -213,15 +259,15 @@ def _shape(node: ast.AST) -> list[object]:
     return shape
 
 
-def _bind_parameters(arguments: ast.arguments, scope: Scope) -> None:
-    rest = [one for one in (arguments.vararg, arguments.kwarg) if one is not None]
-    for parameter in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *rest):
-        scope.bound.add(parameter.arg)
-
-
 def _bind(node: ast.AST, scope: Scope) -> None:
+    if isinstance(node, ast.Name):
+        if not isinstance(node.ctx, ast.Load):
+            scope.bound.add(node.id)
+        return
+    if not isinstance(node, _BINDING):
+        return
     match node:
-        case ast.Name(name, ast.Store() | ast.Del()):
+        case ast.arg(name):
             scope.bound.add(name)
         case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
             scope.bound.add(name)

@@ -103,13 +103,12 @@ def _unreadable(path: str, what: str, line: int = 1, column: int = 1) -> Finding
 def _called_at_import(module: Module) -> set[str]:
     """Return the names of functions and classes called or used as decorators by an import."""
     called = set()
-    for node in module.nodes:
-        if not module.scopes[node].at_import:
-            continue
-        if isinstance(node, ast.Call):
-            called.add(last_name(node.func))
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            called.update(last_name(decorator) for decorator in node.decorator_list)
+    for call in module.all(ast.Call):
+        if module.scopes[call].at_import:
+            called.add(last_name(call.func))
+    for made in (*module.functions, *module.all(ast.ClassDef)):
+        if made.decorator_list and module.scopes[made].at_import:
+            called.update(last_name(decorator) for decorator in made.decorator_list)
     return called - {""}
 
 

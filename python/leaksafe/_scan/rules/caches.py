@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 from leaksafe._scan.containers import Container, Containers, Kind, Level, has_key, in_function
 from leaksafe._scan.finding import DICT_CACHE, HELD_INSTANCES, UNBOUNDED_METHOD, Suspicion
-from leaksafe._scan.module import Module, NamedFunction, first_parameter, last_name, names
+from leaksafe._scan.module import Module, NamedFunction, first_parameter, last_name, names, parameters
 
 _STORES = {Kind.STORE, Kind.SETDEFAULT}
 _CACHE_WORDS = ("cache", "memo")
 # What a program has few of: a cache by them is as large as the program.
 _FEW = {
     "cls", "klass", "class_", "type", "type_", "typ", "tp", "mcs", "module", "self.__class__",
-    "language", "lang", "locale", "encoding", "dtype", "func", "function", "fn", "method",
+    "language", "lang", "locale", "encoding", "dtype", "func", "function", "fn", "method", "region",
+    "version", "version_info", "backend", "backend_name", "platform", "fmt", "format",
 }  # fmt: skip
 _NAMES_OF_CODE = {"__class__", "__name__", "__qualname__", "__module__", "__func__", "__code__"}
 _ONE_FOR_EACH_CLASS = {"__new__", "__init_subclass__", "__class_getitem__"}
@@ -50,13 +51,19 @@ def _filled_by(container: Container) -> tuple[NamedFunction, ast.expr] | None:
         function = use.scope.function
         if use.kind not in _STORES or function is None or use.key is None:
             continue
-        if not _varies(use.key, function):
+        if not _varies(use.key, function) or function.name.lstrip("_").startswith("register"):
             continue
         around = in_function(container.uses, function)
         looked_up = has_key(around, {Kind.READ, Kind.SETDEFAULT}, use.key)
+        # what is given, and not computed, is an entry of a register
+        looked_up = looked_up and not _is_parameter(use.value, function)
         if looked_up or (named_cache and container.has(Kind.READ)):
             return function, use.key
     return None
+
+
+def _is_parameter(value: ast.expr | None, function: NamedFunction) -> bool:
+    return isinstance(value, ast.Name) and value.id in {one.arg for one in parameters(function)}
 
 
 def _varies(key: ast.expr, function: NamedFunction) -> bool:
@@ -93,8 +100,8 @@ def _is_short(node: ast.expr) -> bool:
 
 def method_caches(module: Module, containers: Containers) -> Iterator[Suspicion]:
     """Decorators of functools on methods."""
-    for node in module.nodes:
-        if not isinstance(node, NamedFunction):
+    for node in module.functions:
+        if not node.decorator_list:
             continue
         owner = module.scopes[node].node
         if isinstance(owner, ast.ClassDef) and _takes_instances(node, owner):
@@ -123,6 +130,8 @@ def _method_cache(
     size = _maxsize(called) if name == "lru_cache" else None
     if isinstance(size, int) and size <= 0:
         return
+    if size is not None and _is_value(owner):
+        return
     what = f"functools.{name} on the method {owner.name}.{function.name} holds instances"
     held = f"the key of each entry holds the {owner.name} it was called on"
     cure = f"from leaksafe import {name}: the same decorator, which lets go of instances"
@@ -132,6 +141,17 @@ def _method_cache(
     else:
         why = f"{held}: up to {size} of them live until others come, however long that takes"
         yield Suspicion(HELD_INSTANCES, decorator, what, why, cure)
+
+
+def _is_value(owner: ast.ClassDef) -> bool:
+    """Whether instances are compared by what they hold: a cache by value, within its bound."""
+    if "NamedTuple" in {last_name(base) for base in owner.bases}:
+        return True
+    for decorator in owner.decorator_list:
+        if isinstance(decorator, ast.Call):
+            if any(one.arg in {"frozen", "unsafe_hash"} for one in decorator.keywords):
+                return True
+    return any(isinstance(part, ast.FunctionDef) and part.name == "__hash__" for part in owner.body)
 
 
 def _maxsize(call: ast.Call | None) -> int | str | None:

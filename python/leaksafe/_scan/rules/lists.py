@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from leaksafe._scan.containers import Container, Containers, Kind, Level, Use
 from leaksafe._scan.finding import LISTENERS, MODULE_LIST, Suspicion
-from leaksafe._scan.module import Module, NamedFunction, last_name, names, parameters
+from leaksafe._scan.module import Module, NamedFunction, names, parameters
 
 _LISTENER_WORDS = ("listener", "observer", "subscriber", "callback", "watcher", "handler", "hook")
 _AT_IMPORT = {"__init_subclass__", "__new__", "__set_name__", "__class_getitem__"}
@@ -16,7 +16,7 @@ _AT_IMPORT = {"__init_subclass__", "__new__", "__set_name__", "__class_getitem__
 def module_lists(module: Module, containers: Containers) -> Iterator[Suspicion]:
     """Lists of modules that functions append to, and that nothing takes from."""
     for container in containers:
-        if container.is_dict or container.level is not Level.MODULE or not container.only_grows:
+        if not container.is_list or container.level is not Level.MODULE or not container.only_grows:
             continue
         if container.has(Kind.TRUTH) or _is_called(module, container):
             continue
@@ -96,7 +96,7 @@ def _subscribes(use: Use) -> bool:
         return False
     if function.name in {"__init__", *_AT_IMPORT} or _registers(function, use.value):
         return False
-    given = {one.arg for one in parameters(function)[:]}
+    given = {one.arg for one in parameters(function)}
     return isinstance(use.value, ast.Name) and use.value.id in given
 
 
@@ -124,6 +124,3 @@ def _calls(node: ast.AST, targets: set[str], named: bool) -> bool:
         case ast.Call(ast.Attribute(ast.Name(name))):
             return named and name in targets
     return False
-
-
-__all__ = ["last_name", "listener_lists", "module_lists"]
