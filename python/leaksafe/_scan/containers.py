@@ -1,4 +1,4 @@
-"""Containers that outlive calls (of a module, a class, an instance), and all that is done to them."""
+"""Containers of modules, classes and instances, and all that is done to them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _REMOVING = {
 _ADDING = {"add", "append", "appendleft", "extend", "insert"}
 _LOOKING_ONLY = {
     "all", "any", "bool", "deepcopy", "copy", "dict", "dumps", "enumerate", "extend", "filter",
-    "format", "frozenset", "id", "isinstance", "iter", "join", "list", "map", "max", "min", "pformat",
-    "pprint", "print", "repr", "reversed", "set", "sorted", "str", "sum", "tuple", "type", "update",
-    "zip",
+    "format", "frozenset", "id", "isinstance", "iter", "join", "list", "map", "max", "min",
+    "pformat", "pprint", "print", "repr", "reversed", "set", "sorted", "str", "sum", "tuple",
+    "type", "update", "zip",
 }  # fmt: skip
 
 
@@ -104,16 +104,16 @@ class Containers:
         self._of_module: dict[str, Container] = {}
         self._of_classes: dict[tuple[str, str], Container] = {}
         self._defining: set[ast.AST] = set()
-        for made in (*module.all(ast.Assign), *module.all(ast.AnnAssign)):
-            if made.value is not None:
-                self._define(made, made.value)
+        for plain in module.all(ast.Assign):
+            self._define(plain, plain.targets, plain.value)
+        for annotated in module.all(ast.AnnAssign):
+            if annotated.value is not None:
+                self._define(annotated, [annotated.target], annotated.value)
         known = {*self._of_module, *(name for _, name in self._of_classes)}
-        for node in (*module.all(ast.Name), *module.all(ast.Attribute)):
-            name = node.id if isinstance(node, ast.Name) else node.attr
-            if name in known and node not in self._defining:
-                self._note(node)
-            elif name not in known:
-                self._note_foreign(node, name)
+        for name in module.all(ast.Name):
+            self._see(name, name.id, known)
+        for attribute in module.all(ast.Attribute):
+            self._see(attribute, attribute.attr, known)
 
     def __iter__(self) -> Iterator[Container]:
         """In the order of the source."""
@@ -156,12 +156,12 @@ class Containers:
             waiting.extend(self._module.classes.get(last_name(base)) for base in one.bases)
         return None
 
-    def _define(self, node: ast.Assign | ast.AnnAssign, value: ast.expr) -> None:
+    def _define(self, node: ast.stmt, targets: list[ast.expr], value: ast.expr) -> None:
         kind = _kind_of(value)
         if not kind:
             return
         scope = self._module.scopes[node]
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+        for target in targets:
             owner = scope.owner
             match target:
                 case ast.Name(name) if isinstance(scope.node, ast.Module):
@@ -183,6 +183,12 @@ class Containers:
                 case _:
                     continue
             self._defining.add(target)
+
+    def _see(self, node: ast.Name | ast.Attribute, name: str, known: set[str]) -> None:
+        if name not in known:
+            self._note_foreign(node, name)
+        elif node not in self._defining:
+            self._note(node)
 
     def _note(self, node: ast.Name | ast.Attribute) -> None:
         use = self._use(node)

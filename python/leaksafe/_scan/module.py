@@ -159,7 +159,7 @@ class Module:
                     yield alias.asname or "functools", ""
 
     def functools(self, node: ast.expr) -> str:
-        """Return the name that functools has for what `node` names; empty if it isn't from there."""
+        """Return the name in functools of what `node` names; empty if it isn't from there."""
         match node:
             case ast.Name(name):
                 return self._functools.get(name, "")

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 from leaksafe._scan.containers import Container, Containers, Kind, Level, has_key, in_function
 from leaksafe._scan.finding import DICT_CACHE, HELD_INSTANCES, UNBOUNDED_METHOD, Suspicion
-from leaksafe._scan.module import Module, NamedFunction, first_parameter, last_name, names, parameters
+from leaksafe._scan.module import (
+    Module,
+    NamedFunction,
+    first_parameter,
+    last_name,
+    names,
+    parameters,
+)
 
 _STORES = {Kind.STORE, Kind.SETDEFAULT}
 _CACHE_WORDS = ("cache", "memo")
@@ -148,9 +155,9 @@ def _is_value(owner: ast.ClassDef) -> bool:
     if "NamedTuple" in {last_name(base) for base in owner.bases}:
         return True
     for decorator in owner.decorator_list:
-        if isinstance(decorator, ast.Call):
-            if any(one.arg in {"frozen", "unsafe_hash"} for one in decorator.keywords):
-                return True
+        keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+        if any(one.arg in {"frozen", "unsafe_hash"} for one in keywords):
+            return True
     return any(isinstance(part, ast.FunctionDef) and part.name == "__hash__" for part in owner.body)
 
 

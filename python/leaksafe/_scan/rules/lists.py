@@ -59,7 +59,7 @@ def _registers(function: NamedFunction, value: ast.expr) -> bool:
 
 
 def _callers(use: Use) -> str:
-    """Return the name by which others call the code of a use: of a class, if it is an `__init__`."""
+    """Return the name by which the code of a use is called: of the class, for an `__init__`."""
     function, owner = use.scope.function, use.scope.owner
     if function is not None and function.name != "__init__":
         return function.name
