@@ -26,6 +26,9 @@ _LOOKING_ONLY = {
 }  # fmt: skip
 
 
+_TAKING = (ast.Attribute, ast.Subscript, ast.Call, ast.Delete)
+
+
 class Level(Enum):
     """What a container lives as long as."""
 
@@ -87,6 +90,12 @@ class Container:
     def is_list(self) -> bool:
         """Whether it takes the same thing again."""
         return self.kind == "list"
+
+    @property
+    def names(self) -> frozenset[str]:
+        """By what another file may name it: a subclass there has what a class has."""
+        own = frozenset({self.name})
+        return own if self.level is Level.MODULE else own | {f"self.{self.name}"}
 
     @property
     def only_grows(self) -> bool:
@@ -185,27 +194,31 @@ class Containers:
             self._defining.add(target)
 
     def _see(self, node: ast.Name | ast.Attribute, name: str, known: set[str]) -> None:
-        if name not in known:
-            self._note_foreign(node, name)
-        elif node not in self._defining:
-            self._note(node)
-
-    def _note(self, node: ast.Name | ast.Attribute) -> None:
-        use = self._use(node)
-        if use is None:
+        if node in self._defining:
             return
-        container = self.at(node)
+        container = self.at(node) if name in known else None
         if container is not None:
-            container.uses.append(use)
-        elif use.kind in {Kind.REMOVE, Kind.LENGTH}:
-            self.emptied_elsewhere.add(last_name(node))
-
-    def _note_foreign(self, node: ast.Name | ast.Attribute, name: str) -> None:
-        parent = self._module.parents.get(node)
-        if isinstance(parent, ast.Attribute | ast.Subscript | ast.Call | ast.Delete):
+            use = self._use(node)
+            if use:
+                container.uses.append(use)
+        elif self._is_foreign(node):
             use = self._use(node)
             if use and use.kind in {Kind.REMOVE, Kind.LENGTH}:
-                self.emptied_elsewhere.add(name)
+                self.emptied_elsewhere.add(self._foreign_name(node, name))
+
+    def _is_foreign(self, node: ast.Name | ast.Attribute) -> bool:
+        """Whether this may be a container of another file, and something that empties one."""
+        parent = self._module.parents.get(node)
+        if isinstance(node, ast.Name):
+            return node.id in self._module.imported and isinstance(parent, _TAKING)
+        # each `self.cache = {}` is an attribute of another instance
+        stored = isinstance(node.ctx, ast.Store) and not self._module.is_receiver(node.value)
+        return stored or isinstance(parent, _TAKING)
+
+    def _foreign_name(self, node: ast.Name | ast.Attribute, name: str) -> str:
+        if isinstance(node, ast.Name):
+            return self._module.imported[name]
+        return f"self.{name}" if self._module.is_receiver(node.value) else name
 
     def _use(self, node: ast.Name | ast.Attribute) -> Use | None:
         scope = self._module.scopes[node]
@@ -323,6 +336,24 @@ class Containers:
 def in_function(uses: list[Use], function: NamedFunction) -> list[Use]:
     """Return the uses that a function itself makes."""
     return [use for use in uses if use.scope.function is function]
+
+
+def called_as(uses: list[Use]) -> frozenset[str]:
+    """Return the names by which code that makes these uses is called; a method's with a dot."""
+    return frozenset(name for use in uses for name in _called_as(use.scope))
+
+
+def _called_as(scope: Scope | None) -> Iterator[str]:
+    while scope is not None and scope.parent is not None:
+        if isinstance(scope.node, NamedFunction):
+            owner = scope.parent.node
+            if not isinstance(owner, ast.ClassDef):
+                yield scope.node.name
+            elif scope.node.name == "__init__":
+                yield owner.name
+            else:
+                yield f".{scope.node.name}"
+        scope = scope.parent
 
 
 def has_key(uses: list[Use], kinds: set[Kind], key: ast.expr) -> bool:

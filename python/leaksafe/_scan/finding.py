@@ -75,10 +75,10 @@ class Suspicion:
     what: str
     why: str
     cure: str
-    container: str = ""
-    """It is cleared if another file empties a container of this name."""
+    emptied_as: frozenset[str] = frozenset()
+    """It is cleared if another file empties a container of such a name."""
     functions: frozenset[str] = frozenset()
-    """It is cleared if any file calls one of these while it is imported."""
+    """It is cleared if a file calls one of these while it is imported; `.name` is a method."""
 
     def at(self, path: str) -> Finding:
         """Say in which file it is."""

@@ -106,6 +106,12 @@ class Module:
         """The scope that a module, class or function makes."""
         self._walk()
         self.classes = {node.name: node for node in self.all(ast.ClassDef)}
+        self.imported: dict[str, str] = {}
+        """Names from other modules, and what they are called there."""
+        for whole in self.all(ast.Import):
+            self.imported.update({one.asname or one.name: one.name for one in whole.names})
+        for part in self.all(ast.ImportFrom):
+            self.imported.update({one.asname or one.name: one.name for one in part.names})
         self._functools = dict(self._imported_from_functools())
 
     def _walk(self) -> None:

@@ -89,7 +89,7 @@ def judge(all_scanned: list[Scanned], wanted: Callable[[str], bool]) -> list[Fin
         for suspicion in one.suspicions:
             if not wanted(suspicion.rule.code):
                 continue
-            if suspicion.container in emptied or suspicion.functions & called:
+            if suspicion.emptied_as & emptied or suspicion.functions & called:
                 continue
             if not _is_silenced(one, suspicion):
                 found.append(suspicion.at(one.path))
@@ -105,11 +105,23 @@ def _called_at_import(module: Module) -> set[str]:
     called = set()
     for call in module.all(ast.Call):
         if module.scopes[call].at_import:
-            called.add(last_name(call.func))
+            called.add(_called_name(module, call.func))
     for made in (*module.functions, *module.all(ast.ClassDef)):
         if made.decorator_list and module.scopes[made].at_import:
-            called.update(last_name(decorator) for decorator in made.decorator_list)
-    return called - {""}
+            called.update(_called_name(module, decorator) for decorator in made.decorator_list)
+    return called
+
+
+def _called_name(module: Module, function: ast.expr) -> str:
+    """Return the name of a function, with a dot before it if it is a method of some object."""
+    while isinstance(function, ast.Call):
+        function = function.func
+    match function:
+        case ast.Attribute(ast.Name(base), name) if base in module.imported:
+            return name
+        case ast.Attribute(_, name):
+            return f".{name}"
+    return last_name(function)
 
 
 def _silenced(source: bytes) -> dict[int, frozenset[str] | None]:

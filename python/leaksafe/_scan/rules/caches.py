@@ -5,7 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from leaksafe._scan.containers import Container, Containers, Kind, Level, has_key, in_function
+from leaksafe._scan.containers import (
+    Container,
+    Containers,
+    Kind,
+    Level,
+    Use,
+    called_as,
+    has_key,
+    in_function,
+)
 from leaksafe._scan.finding import DICT_CACHE, HELD_INSTANCES, UNBOUNDED_METHOD, Suspicion
 from leaksafe._scan.module import (
     Module,
@@ -21,8 +30,9 @@ _CACHE_WORDS = ("cache", "memo")
 # What a program has few of: a cache by them is as large as the program.
 _FEW = {
     "cls", "klass", "class_", "type", "type_", "typ", "tp", "mcs", "module", "self.__class__",
-    "language", "lang", "locale", "encoding", "dtype", "func", "function", "fn", "method", "region",
-    "version", "version_info", "backend", "backend_name", "platform", "fmt", "format",
+    "language", "lang", "locale", "encoding", "dtype", "func", "function", "fn", "method",
+    "region", "name",
+    "module_name", "scheme", "transport", "glob", "version", "version_info", "backend", "backend_name", "platform", "fmt", "format",
 }  # fmt: skip
 _NAMES_OF_CODE = {"__class__", "__name__", "__qualname__", "__module__", "__func__", "__code__"}
 _ONE_FOR_EACH_CLASS = {"__new__", "__init_subclass__", "__class_getitem__"}
@@ -34,10 +44,12 @@ def dict_caches(module: Module, containers: Containers) -> Iterator[Suspicion]:
     for container in containers:
         if not container.is_dict or container.level is Level.INSTANCE or not container.only_grows:
             continue
-        filled = _filled_by(container)
-        if filled is None:
+        use = _filled_by(container)
+        if use is None:
             continue
-        function, key = filled
+        function, key = use.scope.function, use.key
+        assert function is not None
+        assert key is not None
         scope = "module" if container.level is Level.MODULE else f"class {_class(container)}"
         keyed = ast.unparse(key) if _is_short(key) else "its arguments"
         yield Suspicion(
@@ -48,25 +60,40 @@ def dict_caches(module: Module, containers: Containers) -> Iterator[Suspicion]:
             " nothing takes any out: all of them last as long as the program",
             f"make it `{container.name} = LRUCache(10_000)` (from leaksafe import LRUCache), or"
             f" decorate {function.name} with leaksafe's lru_cache",
-            container=container.name,
+            emptied_as=container.names,
+            functions=called_as([use]),
         )
 
 
-def _filled_by(container: Container) -> tuple[NamedFunction, ast.expr] | None:
+def _filled_by(container: Container) -> Use | None:
     named_cache = any(word in container.name.lower() for word in _CACHE_WORDS)
     for use in container.uses:
         function = use.scope.function
         if use.kind not in _STORES or function is None or use.key is None:
             continue
-        if not _varies(use.key, function) or function.name.lstrip("_").startswith("register"):
+        if (
+            _is_empty(use.value)
+            or not _varies(use.key, function)
+            or function.name.lstrip("_").startswith("register")
+        ):
             continue
         around = in_function(container.uses, function)
         looked_up = has_key(around, {Kind.READ, Kind.SETDEFAULT}, use.key)
         # what is given, and not computed, is an entry of a register
         looked_up = looked_up and not _is_parameter(use.value, function)
         if looked_up or (named_cache and container.has(Kind.READ)):
-            return function, use.key
+            return use
     return None
+
+
+def _is_empty(value: ast.expr | None) -> bool:
+    """Whether an expression is a constant or an empty container: nothing computed, to be found."""
+    match value:
+        case ast.Constant() | ast.List(elts=[]) | ast.Dict(keys=[]):
+            return True
+        case ast.Call(ast.Name("list" | "dict" | "set" | "defaultdict" | "deque")):
+            return True
+    return False
 
 
 def _is_parameter(value: ast.expr | None, function: NamedFunction) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from leaksafe._scan.containers import Container, Containers, Kind, Level, Use
+from leaksafe._scan.containers import Container, Containers, Kind, Level, Use, called_as
 from leaksafe._scan.finding import LISTENERS, MODULE_LIST, Suspicion
 from leaksafe._scan.module import Module, NamedFunction, names, parameters
 
@@ -34,8 +34,8 @@ def module_lists(module: Module, containers: Containers) -> Iterator[Suspicion]:
             " anything out: all of it lasts as long as the program",
             "keep what is still needed in an object that ends with its work, or bound it:"
             " `collections.deque(maxlen=…)`, leaksafe's `LRUCache(…)`",
-            container=container.name,
-            functions=frozenset(_callers(use) for use in adding),
+            emptied_as=container.names,
+            functions=called_as(adding),
         )
 
 
@@ -58,14 +58,6 @@ def _registers(function: NamedFunction, value: ast.expr) -> bool:
     )
 
 
-def _callers(use: Use) -> str:
-    """Return the name by which the code of a use is called: of the class, for an `__init__`."""
-    function, owner = use.scope.function, use.scope.owner
-    if function is not None and function.name != "__init__":
-        return function.name
-    return owner.name if owner else ""
-
-
 def listener_lists(module: Module, containers: Containers) -> Iterator[Suspicion]:
     """Lists that methods add listeners to, and call over, and that none can leave."""
     for container in containers:
@@ -84,8 +76,8 @@ def listener_lists(module: Module, containers: Containers) -> Iterator[Suspicion
             " keeps its instance for as long as the list lives",
             f"make it `{container.name} = WeakList()` (from leaksafe import WeakList), which a"
             " listener leaves by dying",
-            container=container.name,
-            functions=frozenset(_callers(use) for use in adding),
+            emptied_as=container.names,
+            functions=called_as(adding),
         )
 
 
