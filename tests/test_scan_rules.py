@@ -179,13 +179,13 @@ LEAKS = {
         """
         class Emitter:
             def __init__(self):
-                self.them = defaultdict(list)
+                self.handlers = defaultdict(list)
 
             def on(self, event, function):
-                self.them[event].append(function)
+                self.handlers[event].append(function)
 
             def emit(self, event):
-                for function in self.them[event]:
+                for function in self.handlers[event]:
                     function()
         """,
         [("LS006", 4)],

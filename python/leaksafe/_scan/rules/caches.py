@@ -29,10 +29,10 @@ _STORES = {Kind.STORE, Kind.SETDEFAULT}
 _CACHE_WORDS = ("cache", "memo")
 # What a program has few of: a cache by them is as large as the program.
 _FEW = {
-    "cls", "klass", "class_", "type", "type_", "typ", "tp", "mcs", "module", "self.__class__",
-    "language", "lang", "locale", "encoding", "dtype", "func", "function", "fn", "method",
-    "region", "name",
-    "module_name", "scheme", "transport", "glob", "version", "version_info", "backend", "backend_name", "platform", "fmt", "format",
+    "cls", "klass", "class_", "type", "type_", "typ", "tp", "mcs", "module", "module_name", "func",
+    "function", "fn", "method", "language", "lang", "locale", "encoding", "dtype", "region", "name",
+    "scheme", "transport", "glob", "version", "version_info", "backend", "backend_name", "platform",
+    "fmt", "format",
 }  # fmt: skip
 _NAMES_OF_CODE = {"__class__", "__name__", "__qualname__", "__module__", "__func__", "__code__"}
 _ONE_FOR_EACH_CLASS = {"__new__", "__init_subclass__", "__class_getitem__"}

@@ -17,7 +17,8 @@ def kept_exceptions(module: Module, containers: Containers) -> Iterator[Suspicio
     handlers = module.all(ast.ExceptHandler)
     cleared = set_to_none(module) if handlers else set()
     for handler in handlers:
-        if not handler.name:
+        # a module that can't be imported says so once
+        if not handler.name or module.scopes[handler].at_import:
             continue
         inside = [child for part in handler.body for child in (part, *module.within(part))]
         if _lets_go(inside, handler.name):
@@ -69,9 +70,10 @@ def _place(
 
 
 def _outlives(module: Module, containers: Containers, holder: ast.expr) -> bool:
-    if isinstance(holder, ast.Attribute) and module.is_receiver(holder.value):
-        return True
-    return containers.at(holder) is not None
+    container = containers.at(holder)
+    if container is not None:
+        return container.only_grows
+    return isinstance(holder, ast.Attribute) and module.is_receiver(holder.value)
 
 
 def _is_raised(nodes: list[ast.AST], place: ast.expr) -> bool:

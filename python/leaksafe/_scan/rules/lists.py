@@ -93,26 +93,22 @@ def _subscribes(use: Use) -> bool:
 
 
 def _is_called(module: Module, container: Container) -> bool:
-    """Whether what a container holds is called, one after the other."""
-    return any(
-        use.kind in {Kind.LOOP, Kind.READ} and _loop_calls(module, use, container.name)
-        for use in container.uses
+    """Whether a container is named for listeners, and what it holds is called in a loop."""
+    return any(word in container.name.lower() for word in _LISTENER_WORDS) and any(
+        use.kind in {Kind.LOOP, Kind.READ} and _loop_calls(module, use) for use in container.uses
     )
 
 
-def _loop_calls(module: Module, use: Use, name: str) -> bool:
-    named = any(word in name.lower() for word in _LISTENER_WORDS)
+def _loop_calls(module: Module, use: Use) -> bool:
     for loop in module.ancestors(use.node):
         if isinstance(loop, ast.For | ast.AsyncFor):
             targets, body = names(loop.target), loop.body
-            return any(_calls(node, targets, named) for part in body for node in ast.walk(part))
+            return any(_calls(node, targets) for part in body for node in ast.walk(part))
     return False
 
 
-def _calls(node: ast.AST, targets: set[str], named: bool) -> bool:
+def _calls(node: ast.AST, targets: set[str]) -> bool:
     match node:
-        case ast.Call(ast.Name(name)):
+        case ast.Call(ast.Name(name) | ast.Attribute(ast.Name(name))):
             return name in targets
-        case ast.Call(ast.Attribute(ast.Name(name))):
-            return named and name in targets
     return False
