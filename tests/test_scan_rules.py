@@ -339,6 +339,16 @@ HARMLESS = {
                 _cache[cls] = compute(cls)
             return _cache[cls]
     """,
+    "a cache by one of a few values": """
+        from typing import Literal
+
+        _cache = {}
+
+        def rows(order: Literal["up", "down"], all: bool):
+            if (order, all) not in _cache:
+                _cache[order, all] = compute(order)
+            return _cache[order, all]
+    """,
     "a cache by constants": """
         _cache = {}
 

@@ -26,7 +26,7 @@ settings, in pyproject.toml; what the command line says goes before them:
   [tool.leaksafe.scan]
   select = ["LS001", "LS004"]     # only these; default: all
   ignore = ["LS008"]              # all but these
-  exclude = ["tests", "vendor"]   # names, paths below PATH, or patterns of either
+  exclude = ["tests", "vendor"]   # names, ends of paths; * stands for any
 
 exit status: 0 nothing found; 1 something found, or a file can't be read; 2 wrong arguments or
 settings
@@ -89,8 +89,8 @@ class _Progress:
             self._due = time.monotonic() + 0.1
             self._drawn = True
             line = f"scanned {self.files:,} files, now {file}"
-            width = os.get_terminal_size(self._stream.fileno()).columns - 1
-            print(f"\r\x1b[K{line[:width]}", end="", file=self._stream, flush=True)
+            width = os.get_terminal_size(self._stream.fileno()).columns or 80
+            print(f"\r\x1b[K{line[: width - 1]}", end="", file=self._stream, flush=True)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 EXCLUDED = (
@@ -17,10 +16,9 @@ _SUFFIX = ".py"
 def python_files(paths: Iterable[Path], exclude: Iterable[str]) -> Iterator[Path]:
     """Yield the files named, and those below the directories named, each once and in order.
 
-    A pattern of `exclude` is compared with the names of files and directories, and with their path
-    below the one that was named.
+    A pattern of `exclude` is a name of a file or directory, or the end of its path.
     """
-    patterns = (*EXCLUDED, *(pattern.rstrip("/") for pattern in exclude))
+    patterns = (*EXCLUDED, *exclude)
     seen: set[Path] = set()
     for path in paths:
         for file in _below(path, patterns) if path.is_dir() else (path,):
@@ -32,14 +30,11 @@ def python_files(paths: Iterable[Path], exclude: Iterable[str]) -> Iterator[Path
 def _below(top: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
     for where, directories, files in os.walk(top):
         here = Path(where)
-        directories[:] = sorted(
-            name for name in directories if not _matches(here / name, top, patterns)
-        )
+        directories[:] = sorted(name for name in directories if not _matches(here / name, patterns))
         for name in sorted(files):
-            if name.endswith(_SUFFIX) and not _matches(here / name, top, patterns):
+            if name.endswith(_SUFFIX) and not _matches(here / name, patterns):
                 yield here / name
 
 
-def _matches(path: Path, top: Path, patterns: tuple[str, ...]) -> bool:
-    below = path.relative_to(top).as_posix()
-    return any(fnmatchcase(path.name, one) or fnmatchcase(below, one) for one in patterns)
+def _matches(path: Path, patterns: tuple[str, ...]) -> bool:
+    return any(path.absolute().match(pattern) for pattern in patterns)

@@ -15,6 +15,7 @@ NamedFunction = ast.FunctionDef | ast.AsyncFunctionDef
 
 N = TypeVar("N", bound=ast.AST)
 
+_SHORT = 20
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _BINDING = (
     *_SCOPES, ast.arg, ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping, ast.Import,
@@ -244,6 +245,16 @@ def set_to_none(module: Module) -> set[str]:
 def names(node: ast.AST) -> set[str]:
     """Return every name used in an expression."""
     return {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
+
+
+def text(node: ast.expr) -> str:
+    """Return an expression as it is written, as far as a line has room for it."""
+    if sum(1 for _ in ast.walk(node)) > _SHORT:
+        return "…"
+    try:
+        return ast.unparse(node)
+    except ValueError:  # an int with more digits than Python prints
+        return "…"
 
 
 def same(one: ast.AST, other: ast.AST) -> bool:

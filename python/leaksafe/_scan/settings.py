@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from leaksafe._scan.finding import RULES, UNREADABLE
 
@@ -82,7 +82,15 @@ def _table(file: Path) -> dict[str, object] | None:
 
 
 def _checked(name: str, given: Sequence[str]) -> tuple[str, ...]:
-    if name != "exclude":
+    if name == "exclude":
+        for pattern in given:
+            try:
+                PurePath("any").match(pattern)
+            except ValueError:
+                raise SettingsError(
+                    f"{pattern!r} excludes nothing: give a name or a path"
+                ) from None
+    else:
         for code in given:
             if not code or not any(known.startswith(code) for known in RULES):
                 choices = ", ".join(known for known in RULES if known != UNREADABLE.code)

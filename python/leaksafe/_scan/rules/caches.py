@@ -23,6 +23,7 @@ from leaksafe._scan.module import (
     last_name,
     names,
     parameters,
+    text,
 )
 
 _STORES = {Kind.STORE, Kind.SETDEFAULT}
@@ -51,12 +52,11 @@ def dict_caches(module: Module, containers: Containers) -> Iterator[Suspicion]:
         assert function is not None
         assert key is not None
         scope = "module" if container.level is Level.MODULE else f"class {_class(container)}"
-        keyed = ast.unparse(key) if _is_short(key) else "its arguments"
         yield Suspicion(
             DICT_CACHE,
             container.node,
             f"{container.name}, a dict of the {scope}, only grows",
-            f"{function.name} (line {function.lineno}) adds an entry for each `{keyed}`, and"
+            f"{function.name} (line {function.lineno}) adds an entry for each `{text(key)}`, and"
             " nothing takes any out: all of them last as long as the program",
             f"make it `{container.name} = LRUCache(10_000)` (from leaksafe import LRUCache), or"
             f" decorate {function.name} with leaksafe's lru_cache",
@@ -103,13 +103,19 @@ def _is_parameter(value: ast.expr | None, function: NamedFunction) -> bool:
 def _varies(key: ast.expr, function: NamedFunction) -> bool:
     """Whether a key may take any number of values, as far as can be told."""
     used = names(key)
-    local = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
+    local = {one.arg for one in parameters(function) if not _is_one_of_few(one.annotation)}
     local |= {
         node.id
         for node in ast.walk(function)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
     return bool((used & local) - _FEW) and not _is_of_code(key)
+
+
+def _is_one_of_few(annotation: ast.expr | None) -> bool:
+    return annotation is not None and bool(
+        {"Literal", "Type", "bool", "type"} & {last_name(node) for node in ast.walk(annotation)}
+    )
 
 
 def _is_of_code(key: ast.expr) -> bool:
@@ -126,10 +132,6 @@ def _is_of_code(key: ast.expr) -> bool:
 
 def _class(container: Container) -> str:
     return container.owner.name if container.owner else ""
-
-
-def _is_short(node: ast.expr) -> bool:
-    return sum(1 for _ in ast.walk(node)) < 20
 
 
 def method_caches(module: Module, containers: Containers) -> Iterator[Suspicion]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from leaksafe._scan.containers import Containers
 from leaksafe._scan.finding import KEPT_EXCEPTION, Suspicion
-from leaksafe._scan.module import Module, last_name, names, set_to_none
+from leaksafe._scan.module import Module, last_name, names, set_to_none, text
 
 _KEEPING = {"append", "add", "appendleft", "insert"}
 
@@ -30,7 +30,7 @@ def kept_exceptions(module: Module, containers: Containers) -> Iterator[Suspicio
             yield Suspicion(
                 KEPT_EXCEPTION,
                 place,
-                f"{ast.unparse(place)} keeps an exception",
+                f"{text(place)} keeps an exception",
                 "its traceback holds the frame of each function it passed through, and these hold"
                 " all their variables, this function's among them",
                 "keep what is needed of it, such as"
