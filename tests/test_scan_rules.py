@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from leaksafe._scan.finding import RULES
 from leaksafe._scan.scan import judge, scan_source
 
 
@@ -692,3 +695,18 @@ def test_a_comment_is_found_in_the_encoding_of_the_file() -> None:
     for text, count in ((source, 1), (silent, 0)):
         scanned = scan_source(text.encode("latin-1"), "app.py")
         assert len(judge([scanned], lambda code: True)) == count
+
+
+GUIDE = (Path(__file__).parent.parent / "docs" / "scan.md").read_text(encoding="utf-8")
+SECTIONS = re.findall(r"^### (LS\d+)\n(.*?)(?=^##)", GUIDE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_guide_describes_every_rule() -> None:
+    assert [code for code, _ in SECTIONS] == [code for code in RULES if code != "LS000"]
+
+
+@pytest.mark.parametrize(("code", "section"), SECTIONS, ids=[code for code, _ in SECTIONS])
+def test_the_guide_shows_what_a_rule_finds_and_a_cure(code: str, section: str) -> None:
+    leak, cure = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert [found_code for found_code, _ in found(leak)] == [code]
+    assert found(cure) == []
