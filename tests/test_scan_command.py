@@ -257,6 +257,20 @@ def test_both_ways_to_start_it(project: Path, command: list[str]) -> None:
     assert "LS001" in scanned.stdout
 
 
+def test_names_that_the_output_has_no_letters_for(project: Path) -> None:
+    name = os.fsdecode(b"\xff\xc3\xbc.py")
+    (project / name).write_text(LEAK)
+    ended = subprocess.run(
+        [sys.executable, "-m", "leaksafe", "scan", name],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert "xfc.py:1:1: LS001" in ended.stdout
+
+
 def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
     read, write = os.pipe()
     os.close(read)

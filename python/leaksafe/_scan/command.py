@@ -12,7 +12,7 @@ from typing import Self, TextIO
 
 from leaksafe._scan import settings
 from leaksafe._scan.files import EXCLUDED, python_files
-from leaksafe._scan.finding import RULES
+from leaksafe._scan.finding import RULES, Finding
 from leaksafe._scan.reports import FORMATS
 from leaksafe._scan.scan import scan
 
@@ -51,12 +51,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "leaksafe scan") ->
         wanted = wanted.with_(select=given.select, ignore=given.ignore, exclude=given.exclude)
     except settings.SettingsError as error:
         parser.error(str(error))
+    findings: list[Finding] = []
     try:
         with _Progress(sys.stderr) as progress:
-            findings = scan(python_files(given.paths, wanted.exclude), wanted.wants, progress.step)
+            files = python_files(given.paths, wanted.exclude)
+            findings = scan(files, wanted.wants, progress.step)
         output = FORMATS[given.format](findings, progress.files)
         if output:
-            print(output, flush=True)
+            _write(output)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -64,6 +66,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "leaksafe scan") ->
         # or the interpreter would try again when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1 if findings else 0
+
+
+def _write(text: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    # a name of a file may be in no encoding at all
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 class _Progress:

@@ -75,7 +75,7 @@ class Container:
     kind: str
     """dict, list or set; what is like one counts as one."""
     node: ast.stmt
-    uses: list[Use] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list[Use])
 
     def has(self, *kinds: Kind) -> bool:
         """Whether any of these is done to it, but when its module is imported."""
@@ -260,6 +260,8 @@ class Containers:
                 return Kind.LOOK, None, None
             case ast.AugAssign():  # other += container
                 return Kind.LOOK, None, None
+            case _:
+                pass
         return Kind.ESCAPE, None, None
 
     def _argument(
@@ -375,4 +377,6 @@ def _kind_of(value: ast.expr) -> str:
             if name == "deque" and (len(arguments) > 1 or keywords):
                 return ""  # it has a bound
             return _MAKERS.get(name, "")
+        case _:
+            pass
     return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 NamedFunction = ast.FunctionDef | ast.AsyncFunctionDef
@@ -34,8 +34,8 @@ class Scope:
 
     node: ast.Module | ast.ClassDef | Function
     parent: Scope | None
-    bound: set[str] = field(default_factory=set)
-    declared_global: set[str] = field(default_factory=set)
+    bound: set[str] = field(default_factory=set[str])
+    declared_global: set[str] = field(default_factory=set[str])
 
     @property
     def function(self) -> NamedFunction | None:
@@ -50,8 +50,8 @@ class Scope:
     @property
     def method(self) -> Scope | None:
         """The method that this is in, or is."""
-        scope: Scope | None = self
-        while scope is not None and scope.parent is not None:
+        scope: Scope = self
+        while scope.parent is not None:
             if isinstance(scope.node, NamedFunction) and isinstance(
                 scope.parent.node, ast.ClassDef
             ):
@@ -125,25 +125,14 @@ class Module:
             inner = scope
             if isinstance(node, _SCOPES):
                 inner = self.inside[node] = Scope(node, scope)
-            children = []
             for name in node._fields:
-                value = getattr(node, name, None)
-                if isinstance(value, ast.AST):
-                    below = [value]
-                elif isinstance(value, list) and value:
-                    below = [child for child in value if isinstance(child, ast.AST)]
-                else:
-                    continue
                 of = scope if name in _OUTSIDE else inner
                 if name in _DEFAULTS:
                     of = scope.parent or scope
-                for child in below:
-                    if not isinstance(child, _WITHOUT_CHILDREN):
-                        self.parents[child] = node
-                        children.append(child)
-                        waiting.append((child, of))
-            if children:
-                self._children[node] = children
+                for child in _below(getattr(node, name, None)):
+                    self.parents[child] = node
+                    self._children.setdefault(node, []).append(child)
+                    waiting.append((child, of))
 
     def all(self, kind: type[N]) -> list[N]:
         """Return the nodes of a type, in the order of the source."""
@@ -172,6 +161,8 @@ class Module:
                 return self._functools.get(name, "")
             case ast.Attribute(ast.Name(name), attribute) if self._functools.get(name) == "":
                 return attribute
+            case _:
+                pass
         return ""
 
     def within(self, node: ast.AST) -> Iterator[ast.AST]:
@@ -196,6 +187,14 @@ class Module:
             return False
         method = self.scopes[node].method
         return method is not None and node.id == first_parameter(method.node)
+
+
+def _below(value: object) -> list[ast.AST]:
+    """Return the nodes that a field of a node has."""
+    given = cast("list[object]", value) if isinstance(value, list) else [value]
+    return [
+        one for one in given if isinstance(one, ast.AST) and not isinstance(one, _WITHOUT_CHILDREN)
+    ]
 
 
 def _position(node: ast.AST) -> tuple[int, int]:
@@ -226,6 +225,8 @@ def last_name(node: ast.AST) -> str:
             return name
         case ast.Attribute(attr=name):
             return name
+        case _:
+            pass
     return ""
 
 
@@ -239,6 +240,8 @@ def set_to_none(module: Module) -> set[str]:
         match node:
             case ast.Assign(targets, ast.Constant(None)) | ast.Delete(targets):
                 found.update(last_name(target) for target in targets)
+            case _:
+                pass
     return found
 
 
@@ -268,9 +271,10 @@ def _shape(node: ast.AST) -> list[object]:
         if isinstance(child, ast.expr_context):
             continue
         shape.append(type(child))
-        for _, value in ast.iter_fields(child):
+        for name in child._fields:
+            value: object = getattr(child, name, None)
             if isinstance(value, list):
-                shape.append(len(value))
+                shape.append(len(cast("list[object]", value)))
             elif not isinstance(value, ast.AST):
                 shape.append((type(value), value))
     return shape
@@ -296,3 +300,5 @@ def _bind(node: ast.AST, scope: Scope) -> None:
             scope.bound.update((one.asname or one.name).partition(".")[0] for one in aliases)
         case ast.Global(declared):
             scope.declared_global.update(declared)
+        case _:
+            pass

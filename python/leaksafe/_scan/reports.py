@@ -10,7 +10,7 @@ from leaksafe._scan.finding import Finding
 
 def text(findings: Sequence[Finding], files: int) -> str:
     """Return lines for a reader: where, what, why, cure, and a count at the end."""
-    lines = []
+    lines: list[str] = []
     for one in findings:
         lines.append(f"{one.path}:{one.line}:{one.column}: {one.rule.code} {one.what}")
         lines.append(f"    why:  {one.why}")

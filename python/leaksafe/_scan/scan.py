@@ -24,12 +24,14 @@ class Scanned:
     """What one file says by itself, and what it says about others."""
 
     path: str
-    errors: list[Finding] = field(default_factory=list)
-    suspicions: list[Suspicion] = field(default_factory=list)
-    emptied: set[str] = field(default_factory=set)
+    errors: list[Finding] = field(default_factory=list[Finding])
+    suspicions: list[Suspicion] = field(default_factory=list[Suspicion])
+    emptied: set[str] = field(default_factory=set[str])
     """Names of containers, made elsewhere, that this file takes from."""
-    called_at_import: set[str] = field(default_factory=set)
-    silenced: dict[int, frozenset[str] | None] = field(default_factory=dict)
+    called_at_import: set[str] = field(default_factory=set[str])
+    silenced: dict[int, frozenset[str] | None] = field(
+        default_factory=dict[int, frozenset[str] | None]
+    )
     """The codes that a comment silences by line, None for all."""
 
 
@@ -72,7 +74,7 @@ def scan(
     files: Iterable[Path], wanted: Callable[[str], bool], progress: Callable[[str], None]
 ) -> list[Finding]:
     """Look at files together: what one suspects, another may clear."""
-    all_scanned = []
+    all_scanned: list[Scanned] = []
     for file in files:
         progress(file.as_posix())
         all_scanned.append(scan_file(file))
@@ -81,9 +83,9 @@ def scan(
 
 def judge(all_scanned: list[Scanned], wanted: Callable[[str], bool]) -> list[Finding]:
     """Return what remains when all files are known and comments are heard."""
-    emptied: set[str] = set().union(*(one.emptied for one in all_scanned))
-    called: set[str] = set().union(*(one.called_at_import for one in all_scanned))
-    found = []
+    emptied = {name for one in all_scanned for name in one.emptied}
+    called = {name for one in all_scanned for name in one.called_at_import}
+    found: list[Finding] = []
     for one in all_scanned:
         found += one.errors
         for suspicion in one.suspicions:
@@ -102,7 +104,7 @@ def _unreadable(path: str, what: str, line: int = 1, column: int = 1) -> Finding
 
 def _called_at_import(module: Module) -> set[str]:
     """Return the names of functions and classes called or used as decorators by an import."""
-    called = set()
+    called: set[str] = set()
     for call in module.all(ast.Call):
         if module.scopes[call].at_import:
             called.add(_called_name(module, call.func))
@@ -121,6 +123,8 @@ def _called_name(module: Module, function: ast.expr) -> str:
             return name
         case ast.Attribute(_, name):
             return f".{name}"
+        case _:
+            pass
     return last_name(function)
 
 

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePath
+from typing import cast
 
 from leaksafe._scan.finding import RULES, UNREADABLE
 
@@ -57,10 +58,12 @@ def read(file: Path) -> Settings:
         where = f"{file}: [tool.leaksafe.scan] {name}"
         if name not in known:
             raise SettingsError(f"{where} is unknown, there are {', '.join(known)}")
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        listed = cast("list[object]", value) if isinstance(value, list) else [value]
+        strings = [one for one in listed if isinstance(one, str)]
+        if not isinstance(value, list) or len(strings) < len(listed):
             raise SettingsError(f"{where} must be a list of strings, not {value!r}")
         try:
-            given[name] = _checked(name, value)
+            given[name] = _checked(name, strings)
         except SettingsError as error:
             raise SettingsError(f"{where}: {error}") from None
     return Settings(**given)
@@ -72,13 +75,13 @@ def _table(file: Path) -> dict[str, object] | None:
             found = tomllib.load(opened)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: {error}") from None
+    table: dict[str, object] | None = found
     for key in ("tool", "leaksafe", "scan"):
-        if key not in found:
-            return None
-        found = found[key]
-        if not isinstance(found, dict):
-            raise SettingsError(f"{file}: {key} of tool.leaksafe.scan must be a table")
-    return found
+        below = table.get(key) if table is not None else None
+        if below is not None and not isinstance(below, dict):
+            raise SettingsError(f"{file}: {key} of [tool.leaksafe.scan] must be a table")
+        table = cast("dict[str, object] | None", below)
+    return table
 
 
 def _checked(name: str, given: Sequence[str]) -> tuple[str, ...]:

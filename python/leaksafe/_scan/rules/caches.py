@@ -93,6 +93,8 @@ def _is_empty(value: ast.expr | None) -> bool:
             return True
         case ast.Call(ast.Name("list" | "dict" | "set" | "defaultdict" | "deque")):
             return True
+        case _:
+            pass
     return False
 
 
@@ -127,6 +129,8 @@ def _is_of_code(key: ast.expr) -> bool:
             return name in _NAMES_OF_CODE
         case ast.Tuple(parts):
             return all(_is_of_code(part) or last_name(part) in _FEW for part in parts)
+        case _:
+            pass
     return False
 
 
@@ -202,4 +206,6 @@ def _maxsize(call: ast.Call | None) -> int | str | None:
             return 128
         case ast.Constant(value) if value is None or isinstance(value, int):
             return value
+        case _:
+            pass
     return "maxsize"

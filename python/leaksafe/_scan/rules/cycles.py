@@ -40,6 +40,8 @@ def _back_links(module: Module) -> Iterator[tuple[str, Suspicion]]:
                 held = _held_as(module, method, receiver, child) if method else ""
                 if held:
                     yield back, _mutual(node, f"{receiver}.{held}", f"{child}.{back}", back)
+            case _:
+                pass
 
 
 def _held_as(module: Module, method: NamedFunction, receiver: str, child: str) -> str:
@@ -84,6 +86,8 @@ def _put_in(module: Module, call: ast.Call, receiver: str) -> str:
             return _attribute_of(target, receiver)
         case ast.Call(ast.Attribute(target, method)) if method in _PUTTING:
             return _attribute_of(target, receiver)
+        case _:
+            pass
     return ""
 
 
@@ -94,6 +98,8 @@ def _attribute_of(target: ast.expr, receiver: str) -> str:
     match target:
         case ast.Attribute(ast.Name(base), attribute) if base == receiver:
             return attribute
+        case _:
+            pass
     return ""
 
 
@@ -112,6 +118,8 @@ def _kept_argument(module: Module, made: ast.ClassDef, call: ast.Call, receiver:
                 case ast.Assign([ast.Attribute(ast.Name(base), attribute)], ast.Name(value)):
                     if base == own and value in kept & {one.arg for one in parameters(function)}:
                         return attribute
+                case _:
+                    pass
     return ""
 
 
@@ -124,6 +132,8 @@ def _is_special(module: Module, attribute: str) -> bool:
                     return True
                 case ast.Assign([ast.Name(name)], ast.Call()) if name == attribute:
                     return True
+                case _:
+                    pass
     return False
 
 

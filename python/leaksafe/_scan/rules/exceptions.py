@@ -15,7 +15,7 @@ _KEEPING = {"append", "add", "appendleft", "insert"}
 def kept_exceptions(module: Module, containers: Containers) -> Iterator[Suspicion]:
     """Exceptions stored where they outlive the handler that caught them."""
     handlers = module.all(ast.ExceptHandler)
-    cleared = set_to_none(module) if handlers else set()
+    cleared = set_to_none(module) if handlers else set[str]()
     for handler in handlers:
         # a module that can't be imported says so once
         if not handler.name or module.scopes[handler].at_import:
@@ -48,6 +48,8 @@ def _lets_go(nodes: list[ast.AST], exception: str) -> bool:
                     return True
             case ast.Attribute(attr="clear_frames"):
                 return True
+            case _:
+                pass
     return False
 
 
@@ -66,6 +68,8 @@ def _place(
         case ast.Call(ast.Attribute(holder, method), [*_, ast.Name(name)]):
             if name == exception and method in _KEEPING and _outlives(module, containers, holder):
                 return holder
+        case _:
+            pass
     return None
 
 

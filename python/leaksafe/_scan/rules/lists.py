@@ -111,4 +111,6 @@ def _calls(node: ast.AST, targets: set[str]) -> bool:
     match node:
         case ast.Call(ast.Name(name) | ast.Attribute(ast.Name(name))):
             return name in targets
+        case _:
+            pass
     return False

@@ -61,6 +61,8 @@ def _kept_instance(module: Module, function: NamedFunction, owner: ast.ClassDef)
                 ast.Name("hasattr" | "getattr"), [ast.Name(holder), ast.Constant(str(name)), *_]
             ) if holder in holders:
                 asked.add(name)
+            case _:
+                pass
     for name, value in stored.items():
         if name in asked and (_makes_instance(value) or last_name(value) in made):
             return name
