@@ -182,13 +182,13 @@ LEAKS = {
         """
         class Emitter:
             def __init__(self):
-                self.handlers = defaultdict(list)
+                self.listeners = defaultdict(list)
 
             def on(self, event, function):
-                self.handlers[event].append(function)
+                self.listeners[event].append(function)
 
             def emit(self, event):
-                for function in self.handlers[event]:
+                for function in self.listeners[event]:
                     function()
         """,
         [("LS006", 4)],
@@ -360,6 +360,14 @@ HARMLESS = {
                 _cache["settings"] = read()
             return _cache["settings"]
     """,
+    "a table that knows most of it from the start": """
+        _formats = {int: "d", str: "s"}
+
+        def format_of(example):
+            if example not in _formats:
+                _formats[example] = compute(example)
+            return _formats[example]
+    """,
     "a register": """
         _kinds = {}
 
@@ -420,6 +428,15 @@ HARMLESS = {
             @lru_cache
             def three(self): ...
     """,
+    "lru_cache on an instance that the module makes itself": """
+        from functools import cache
+
+        class Manager:
+            @cache
+            def schema(self, region): ...
+
+        MANAGER = Manager()
+    """,
     "lru_cache from elsewhere": """
         from leaksafe import cache, lru_cache
 
@@ -464,6 +481,13 @@ HARMLESS = {
                 for row in read():
                     table.append(row)
             return table
+    """,
+    "a list of what is there, each once": """
+        names = []
+
+        def add(name):
+            if name not in names:
+                names.append(name)
     """,
     "a deque with a bound": """
         from collections import deque
@@ -520,6 +544,18 @@ HARMLESS = {
                 for listener in self._listeners:
                     listener()
     """,
+    "the steps of what an instance does": """
+        class Response:
+            def __init__(self):
+                self._callbacks = []
+
+            def after(self, callback):
+                self._callbacks.append(callback)
+
+            def render(self):
+                for callback in self._callbacks:
+                    callback(self)
+    """,
     "children, which are called as well": """
         class Group:
             def __init__(self):
@@ -572,6 +608,17 @@ HARMLESS = {
                 failure.reason = error
                 raise failure
     """,
+    "exceptions that are let go together": """
+        class Job:
+            def run(self):
+                try:
+                    self.work()
+                except Exception as error:
+                    self.errors.append(error)
+
+            def begin(self):
+                self.errors = []
+    """,
     "a weak way back": """
         import weakref
 
@@ -600,6 +647,18 @@ HARMLESS = {
             def close(self):
                 for car in self.cars:
                     car.owner = None
+    """,
+    "a child that is let go": """
+        class Window:
+            def show(self):
+                self.menu = Menu(self)
+
+            def hide(self):
+                self.menu = None
+
+        class Menu:
+            def __init__(self, window):
+                self.window = window
     """,
     "a child that keeps its parent, and that the parent does not keep": """
         class Window:
@@ -648,6 +707,27 @@ def test_another_file_may_empty_a_cache(emptying: str) -> None:
     assert found(CACHE, "import app\nprint(app._cache)\n") == [("LS001", 2)]
 
 
+def test_another_file_may_let_go() -> None:
+    owned = """
+        class Person:
+            def add_car(self, car):
+                self.cars.append(car)
+                car.owner = self
+    """
+    kept = """
+        class Job:
+            def run(self):
+                try:
+                    self.work()
+                except Exception as error:
+                    self.failure = error
+    """
+    assert found(owned, kept) == [("LS008", 5), ("LS007", 7)]
+    assert found(owned, "def sell(car):\n    car.owner = None\n") == []
+    assert found(kept, "def report(job):\n    del job.failure\n") == []
+    assert found(kept, "def report(job):\n    failure = None\n") == [("LS007", 7)]
+
+
 def test_another_file_may_fill_a_list_when_it_is_imported() -> None:
     registry = """
         plugins = []
@@ -685,7 +765,7 @@ def test_a_comment_silences_a_finding(comment: str, expected: list[tuple[str, in
 def test_a_comment_stands_on_the_first_line_or_the_last(
     first: str, last: str, expected: list[tuple[str, int]]
 ) -> None:
-    several = f"_cache = {{  {first}\n    'a': 1,\n}}  {last}"
+    several = f"_cache = {{  {first}\n}}  {last}"
     assert found(dedent(CACHE).lstrip().replace("_cache = {}", several)) == expected
 
 

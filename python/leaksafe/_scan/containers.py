@@ -75,6 +75,7 @@ class Container:
     kind: str
     """dict, list or set; what is like one counts as one."""
     node: ast.stmt
+    value: ast.expr
     uses: list[Use] = field(default_factory=list[Use])
 
     def has(self, *kinds: Kind) -> bool:
@@ -96,6 +97,11 @@ class Container:
         """By what another file may name it: a subclass there has what a class has."""
         own = frozenset({self.name})
         return own if self.level is Level.MODULE else own | {f"self.{self.name}"}
+
+    @property
+    def begins_empty(self) -> bool:
+        """Whether it is made with nothing in it."""
+        return is_empty(self.value)
 
     @property
     def only_grows(self) -> bool:
@@ -175,19 +181,19 @@ class Containers:
             match target:
                 case ast.Name(name) if isinstance(scope.node, ast.Module):
                     self._of_module.setdefault(
-                        name, Container(name, Level.MODULE, None, kind, node)
+                        name, Container(name, Level.MODULE, None, kind, node, value)
                     )
                 case ast.Name(name) if isinstance(scope.node, ast.ClassDef):
                     assert owner is scope.node
                     self._of_classes[scope.node.name, name] = Container(
-                        name, Level.CLASS, scope.node, kind, node
+                        name, Level.CLASS, scope.node, kind, node, value
                     )
                 case ast.Attribute(base, name) if owner and self._module.is_receiver(base):
                     if scope.function is None or scope.function.name != "__init__":
                         continue
                     # what an instance has by itself hides what its class has
                     self._of_classes[owner.name, name] = Container(
-                        name, Level.INSTANCE, owner, kind, node
+                        name, Level.INSTANCE, owner, kind, node, value
                     )
                 case _:
                     continue
@@ -361,6 +367,17 @@ def _called_as(scope: Scope | None) -> Iterator[str]:
 def has_key(uses: list[Use], kinds: set[Kind], key: ast.expr) -> bool:
     """Whether one of the uses is of such a kind and by that key."""
     return any(use.kind in kinds and use.key is not None and same(use.key, key) for use in uses)
+
+
+def is_empty(value: ast.expr) -> bool:
+    """Whether an expression makes an empty container."""
+    match value:
+        case ast.List(elts=[]) | ast.Dict(keys=[]) | ast.Call(args=[], keywords=[]):
+            return bool(_kind_of(value))
+        case ast.Call(ast.Name("defaultdict") | ast.Attribute(attr="defaultdict"), [_]):
+            return True
+        case _:
+            return False
 
 
 def _kind_of(value: ast.expr) -> str:

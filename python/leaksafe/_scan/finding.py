@@ -77,6 +77,8 @@ class Suspicion:
     cure: str
     emptied_as: frozenset[str] = frozenset()
     """It is cleared if another file empties a container of such a name."""
+    let_go_as: frozenset[str] = frozenset()
+    """It is cleared if a file sets such an attribute to None or to something empty."""
     functions: frozenset[str] = frozenset()
     """It is cleared if a file calls one of these while it is imported; `.name` is a method."""
 

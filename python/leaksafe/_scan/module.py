@@ -230,18 +230,30 @@ def last_name(node: ast.AST) -> str:
     return ""
 
 
-def set_to_none(module: Module) -> set[str]:
-    """Return the names that a function sets to None or deletes, but where instances begin."""
+def let_go(module: Module) -> set[str]:
+    """Return the attributes and globals that a function lets go of, but where instances begin.
+
+    That is what it sets to None or to something empty, deletes, or clears.
+    """
     found: set[str] = set()
-    for node in (*module.all(ast.Assign), *module.all(ast.Delete)):
-        function = module.scopes[node].function
-        if function is None or function.name == "__init__":
+    for node in (*module.all(ast.Assign), *module.all(ast.Delete), *module.all(ast.Call)):
+        scope = module.scopes[node]
+        if scope.function is None or scope.function.name == "__init__":
             continue
         match node:
-            case ast.Assign(targets, ast.Constant(None)) | ast.Delete(targets):
-                found.update(last_name(target) for target in targets)
-            case _:
+            case ast.Assign(targets, ast.Constant(None) | ast.List(elts=[]) | ast.Dict(keys=[])):
                 pass
+            case ast.Delete(targets):
+                pass
+            case ast.Call(ast.Attribute(target, "clear")):
+                targets = [target]
+            case _:
+                continue
+        for target in targets:
+            if isinstance(target, ast.Attribute):
+                found.add(target.attr)
+            elif isinstance(target, ast.Name) and scope.is_of_module(target.id):
+                found.add(target.id)
     return found
 
 

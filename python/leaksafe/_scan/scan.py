@@ -13,7 +13,7 @@ from pathlib import Path
 
 from leaksafe._scan.containers import Containers
 from leaksafe._scan.finding import UNREADABLE, Finding, Suspicion
-from leaksafe._scan.module import Module, last_name
+from leaksafe._scan.module import Module, last_name, let_go
 from leaksafe._scan.rules import ALL
 
 _NOQA = re.compile(r"#\s*noqa(?P<codes>\s*:\s*[A-Z]+[0-9]+(?:[\s,]+[A-Z]+[0-9]+)*)?", re.IGNORECASE)
@@ -28,6 +28,8 @@ class Scanned:
     suspicions: list[Suspicion] = field(default_factory=list[Suspicion])
     emptied: set[str] = field(default_factory=set[str])
     """Names of containers, made elsewhere, that this file takes from."""
+    let_go: set[str] = field(default_factory=set[str])
+    """Attributes that it sets to None or to something empty."""
     called_at_import: set[str] = field(default_factory=set[str])
     silenced: dict[int, frozenset[str] | None] = field(
         default_factory=dict[int, frozenset[str] | None]
@@ -54,6 +56,7 @@ def scan_source(source: bytes, path: str) -> Scanned:
         for rule in ALL:
             scanned.suspicions.extend(rule(module, containers))
         scanned.emptied = containers.emptied_elsewhere
+        scanned.let_go = let_go(module)
         scanned.called_at_import = _called_at_import(module)
         scanned.silenced = _silenced(source)
     return scanned
@@ -84,6 +87,7 @@ def scan(
 def judge(all_scanned: list[Scanned], wanted: Callable[[str], bool]) -> list[Finding]:
     """Return what remains when all files are known and comments are heard."""
     emptied = {name for one in all_scanned for name in one.emptied}
+    gone = {name for one in all_scanned for name in one.let_go}
     called = {name for one in all_scanned for name in one.called_at_import}
     found: list[Finding] = []
     for one in all_scanned:
@@ -91,7 +95,9 @@ def judge(all_scanned: list[Scanned], wanted: Callable[[str], bool]) -> list[Fin
         for suspicion in one.suspicions:
             if not wanted(suspicion.rule.code):
                 continue
-            if suspicion.emptied_as & emptied or suspicion.functions & called:
+            if suspicion.emptied_as & emptied or suspicion.let_go_as & gone:
+                continue
+            if suspicion.functions & called:
                 continue
             if not _is_silenced(one, suspicion):
                 found.append(suspicion.at(one.path))

@@ -14,6 +14,7 @@ from leaksafe._scan.containers import (
     called_as,
     has_key,
     in_function,
+    is_empty,
 )
 from leaksafe._scan.finding import DICT_CACHE, HELD_INSTANCES, UNBOUNDED_METHOD, Suspicion
 from leaksafe._scan.module import (
@@ -45,6 +46,8 @@ def dict_caches(module: Module, containers: Containers) -> Iterator[Suspicion]:
     for container in containers:
         if not container.is_dict or container.level is Level.INSTANCE or not container.only_grows:
             continue
+        if not container.begins_empty:  # a table, which has the most of it from the start
+            continue
         use = _filled_by(container)
         if use is None:
             continue
@@ -72,7 +75,7 @@ def _filled_by(container: Container) -> Use | None:
         if use.kind not in _STORES or function is None or use.key is None:
             continue
         if (
-            _is_empty(use.value)
+            _is_nothing(use.value)
             or not _varies(use.key, function)
             or function.name.lstrip("_").startswith("register")
         ):
@@ -86,16 +89,9 @@ def _filled_by(container: Container) -> Use | None:
     return None
 
 
-def _is_empty(value: ast.expr | None) -> bool:
-    """Whether an expression is a constant or an empty container: nothing computed, to be found."""
-    match value:
-        case ast.Constant() | ast.List(elts=[]) | ast.Dict(keys=[]):
-            return True
-        case ast.Call(ast.Name("list" | "dict" | "set" | "defaultdict" | "deque")):
-            return True
-        case _:
-            pass
-    return False
+def _is_nothing(value: ast.expr | None) -> bool:
+    """Whether an entry begins as a constant or an empty container: nothing was computed."""
+    return value is not None and (isinstance(value, ast.Constant) or is_empty(value))
 
 
 def _is_parameter(value: ast.expr | None, function: NamedFunction) -> bool:
@@ -177,10 +173,13 @@ def _method_cache(
     cure = f"from leaksafe import {name}: the same decorator, which lets go of instances"
     if size is None:
         why = f"{held}, and without a bound none of them is ever freed"
-        yield Suspicion(UNBOUNDED_METHOD, decorator, what, why, f"{cure}; give it a maxsize")
+        cure = f"{cure}; give it a maxsize"
+        rule = UNBOUNDED_METHOD
     else:
         why = f"{held}: up to {size} of them live until others come, however long that takes"
-        yield Suspicion(HELD_INSTANCES, decorator, what, why, cure)
+        rule = HELD_INSTANCES
+    # an instance that an import makes lasts as long as the program in any case
+    yield Suspicion(rule, decorator, what, why, cure, functions=frozenset({owner.name}))
 
 
 def _is_value(owner: ast.ClassDef) -> bool:

@@ -12,8 +12,8 @@ from leaksafe._scan.module import (
     NamedFunction,
     first_parameter,
     last_name,
+    let_go,
     parameters,
-    set_to_none,
 )
 
 _PUTTING = {"append", "add", "appendleft", "insert"}
@@ -23,9 +23,9 @@ def mutual_attributes(module: Module, containers: Containers) -> Iterator[Suspic
     """Methods after which two objects hold each other."""
     suspicions = [*_back_links(module), *_made_with_self(module)]
     if suspicions:
-        cleared = set_to_none(module)
+        gone = let_go(module)
         for back, suspicion in suspicions:
-            if back not in cleared and not _is_special(module, back):
+            if not suspicion.let_go_as & gone and not _is_special(module, back):
                 yield suspicion
 
 
@@ -39,7 +39,7 @@ def _back_links(module: Module) -> Iterator[tuple[str, Suspicion]]:
                 method = module.scopes[node].function
                 held = _held_as(module, method, receiver, child) if method else ""
                 if held:
-                    yield back, _mutual(node, f"{receiver}.{held}", f"{child}.{back}", back)
+                    yield back, _mutual(node, receiver, held, child, back)
             case _:
                 pass
 
@@ -75,8 +75,7 @@ def _made_with_self(module: Module) -> Iterator[tuple[str, Suspicion]]:
         attribute = _put_in(module, call, receiver)
         back = _kept_argument(module, made, call, receiver) if attribute else ""
         if back:
-            there = f"{receiver}.{attribute}"
-            yield back, _mutual(call, there, f"{made.name}.{back}", back)
+            yield back, _mutual(call, receiver, attribute, made.name, back)
 
 
 def _put_in(module: Module, call: ast.Call, receiver: str) -> str:
@@ -137,13 +136,16 @@ def _is_special(module: Module, attribute: str) -> bool:
     return False
 
 
-def _mutual(node: ast.stmt | ast.expr, there: str, back: str, attribute: str) -> Suspicion:
+def _mutual(
+    node: ast.stmt | ast.expr, owner: str, attribute: str, owned: str, back: str
+) -> Suspicion:
     return Suspicion(
         MUTUAL,
         node,
-        f"{there} and {back} hold each other",
+        f"{owner}.{attribute} and {owned}.{back} hold each other",
         "neither is freed when the program has done with both, but only when the collector comes,"
         " and so is all that they hold",
-        f"make the way back weak: `{attribute} = weakattr()` in the class of what is owned (from"
+        f"make the way back weak: `{back} = weakattr()` in the class of what is owned (from"
         " leaksafe import weakattr)",
+        let_go_as=frozenset({attribute, back}),
     )

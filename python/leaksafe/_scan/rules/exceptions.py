@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from leaksafe._scan.containers import Containers
 from leaksafe._scan.finding import KEPT_EXCEPTION, Suspicion
-from leaksafe._scan.module import Module, last_name, names, set_to_none, text
+from leaksafe._scan.module import Module, last_name, let_go, names, text
 
 _KEEPING = {"append", "add", "appendleft", "insert"}
 
@@ -15,7 +15,7 @@ _KEEPING = {"append", "add", "appendleft", "insert"}
 def kept_exceptions(module: Module, containers: Containers) -> Iterator[Suspicion]:
     """Exceptions stored where they outlive the handler that caught them."""
     handlers = module.all(ast.ExceptHandler)
-    cleared = set_to_none(module) if handlers else set[str]()
+    gone = let_go(module) if handlers else set[str]()
     for handler in handlers:
         # a module that can't be imported says so once
         if not handler.name or module.scopes[handler].at_import:
@@ -25,7 +25,7 @@ def kept_exceptions(module: Module, containers: Containers) -> Iterator[Suspicio
             continue
         for child in inside:
             place = _place(module, containers, child, handler.name)
-            if place is None or last_name(place) in cleared or _is_raised(inside, place):
+            if place is None or last_name(place) in gone or _is_raised(inside, place):
                 continue
             yield Suspicion(
                 KEPT_EXCEPTION,
@@ -36,6 +36,7 @@ def kept_exceptions(module: Module, containers: Containers) -> Iterator[Suspicio
                 "keep what is needed of it, such as"
                 f" `traceback.TracebackException.from_exception({handler.name})`, or set"
                 f" `{handler.name}.__traceback__ = None` once it was logged",
+                let_go_as=frozenset({last_name(place)}),
             )
 
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from leaksafe._scan.containers import Container, Containers, Kind, Level, Use, called_as
+from leaksafe._scan.containers import (
+    Container,
+    Containers,
+    Kind,
+    Level,
+    Use,
+    called_as,
+    has_key,
+    in_function,
+)
 from leaksafe._scan.finding import LISTENERS, MODULE_LIST, Suspicion
 from leaksafe._scan.module import Module, NamedFunction, names, parameters
 
-_LISTENER_WORDS = ("listener", "observer", "subscriber", "callback", "watcher", "handler", "hook")
+_LISTENER_WORDS = ("listener", "observer", "subscriber", "watcher")
+# In an instance these are as often the steps of its own work.
+_STEP_WORDS = ("callback", "handler", "hook")
 _AT_IMPORT = {"__init_subclass__", "__new__", "__set_name__", "__class_getitem__"}
 
 
@@ -20,7 +31,7 @@ def module_lists(module: Module, containers: Containers) -> Iterator[Suspicion]:
             continue
         if container.has(Kind.TRUTH) or _is_called(module, container):
             continue
-        adding = [use for use in container.uses if use.kind is Kind.ADD and _adds_anew(use)]
+        adding = [use for use in container.uses if _adds_anew(use, container)]
         functions = {use.scope.function for use in adding} - {None}
         if not functions:
             continue
@@ -39,12 +50,19 @@ def module_lists(module: Module, containers: Containers) -> Iterator[Suspicion]:
         )
 
 
-def _adds_anew(use: Use) -> bool:
-    """Whether a use adds something else at each call."""
+def _adds_anew(use: Use, container: Container) -> bool:
+    """Whether a use adds something at each call, and not only what isn't there yet."""
     function = use.scope.function
-    if function is None or use.value is None or _registers(function, use.value):
+    if (
+        use.kind is not Kind.ADD
+        or function is None
+        or use.value is None
+        or _registers(function, use.value)
+    ):
         return False
     if function.name in _AT_IMPORT:
+        return False
+    if has_key(in_function(container.uses, function), {Kind.CONTAINS}, use.value):
         return False
     return bool(names(use.value))
 
@@ -94,7 +112,9 @@ def _subscribes(use: Use) -> bool:
 
 def _is_called(module: Module, container: Container) -> bool:
     """Whether a container is named for listeners, and what it holds is called in a loop."""
-    return any(word in container.name.lower() for word in _LISTENER_WORDS) and any(
+    in_instance = container.level is Level.INSTANCE
+    words = _LISTENER_WORDS if in_instance else _LISTENER_WORDS + _STEP_WORDS
+    return any(word in container.name.lower() for word in words) and any(
         use.kind in {Kind.LOOP, Kind.READ} and _loop_calls(module, use) for use in container.uses
     )
 
