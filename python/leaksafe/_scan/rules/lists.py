@@ -21,6 +21,7 @@ from leaksafe._scan.module import Module, NamedFunction, names, parameters
 _LISTENER_WORDS = ("listener", "observer", "subscriber", "watcher")
 # In an instance these are as often the steps of its own work.
 _STEP_WORDS = ("callback", "handler", "hook")
+_WEAK = {"dict": "defaultdict(WeakList)", "list": "WeakList()", "set": "WeakSet()"}
 _AT_IMPORT = {"__init_subclass__", "__new__", "__set_name__", "__class_getitem__"}
 
 
@@ -32,8 +33,7 @@ def module_lists(module: Module, containers: Containers) -> Iterator[Suspicion]:
         if container.has(Kind.TRUTH) or _is_called(module, container):
             continue
         adding = [use for use in container.uses if _adds_anew(use, container)]
-        functions = {use.scope.function for use in adding} - {None}
-        if not functions:
+        if not adding:
             continue
         first = adding[0].scope.function
         assert first is not None
@@ -86,14 +86,14 @@ def listener_lists(module: Module, containers: Containers) -> Iterator[Suspicion
             continue
         function = adding[0].scope.function
         assert function is not None
+        weak = _WEAK[container.kind]
         yield Suspicion(
             LISTENERS,
             container.node,
             f"{container.name} keeps its listeners alive, and none can leave",
             f"{function.name} (line {function.lineno}) adds, nothing removes: a bound method"
             " keeps its instance for as long as the list lives",
-            f"make it `{container.name} = WeakList()` (from leaksafe import WeakList), which a"
-            " listener leaves by dying",
+            f"make it `{container.name} = {weak}` (from leaksafe), which a listener leaves by dying",
             emptied_as=container.names,
             functions=called_as(adding),
         )
