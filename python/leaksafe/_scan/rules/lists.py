@@ -93,7 +93,7 @@ def listener_lists(module: Module, containers: Containers) -> Iterator[Suspicion
             f"{container.name} keeps its listeners alive, and none can leave",
             f"{function.name} (line {function.lineno}) adds, nothing removes: a bound method"
             " keeps its instance for as long as the list lives",
-            f"make it `{container.name} = {weak}` (from leaksafe), which a listener leaves by dying",
+            f"make it `{container.name} = {weak}` (from leaksafe): listeners leave by dying",
             emptied_as=container.names,
             functions=called_as(adding),
         )
