@@ -17,9 +17,9 @@ from leaksafe.demo.plain import Plain
 from leaksafe.demo.show import Show
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; return the exit status."""
-    parser = _parser()
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m leaksafe.demo") -> int:
+    """Run the demo; return the exit status. Help calls it `prog`."""
+    parser = _parser(prog)
     given = parser.parse_args(arguments)
     target: Path = given.svg
     if target.is_dir() or not target.absolute().parent.is_dir():
@@ -73,9 +73,9 @@ def _show(*, plain: bool) -> Show:
     return Screen(console)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m leaksafe.demo",
+        prog=prog,
         description="Show everyday leaks beside their replacements, measured live on real input.",
     )
     parser.add_argument(
