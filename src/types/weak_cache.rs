@@ -588,7 +588,7 @@ impl WeakCache {
     /// Empties the cache; it takes no entries any more. A second call does nothing.
     fn close(&self, py: Python<'_>) {
         self.shared.0.with(py, |state| state.closed = true);
-        if self.watched.swap(false, Ordering::Relaxed) {
+        if self.watched.load(Ordering::Relaxed) {
             sweeper::forget(std::ptr::from_ref(self) as usize);
         }
         self.clear(py);
