@@ -16,11 +16,17 @@ mod python {
     #[pymodule_export]
     use crate::types::deep_sizeof::deep_sizeof;
     #[pymodule_export]
+    use crate::types::flights::{FlightObject, FlightsObject};
+    #[pymodule_export]
     use crate::types::iterator::CacheIterator;
+    #[pymodule_export]
+    use crate::types::living::{enter, living, record_places};
     #[pymodule_export]
     use crate::types::lru_cache::{LruCache, rebuild, take};
     #[pymodule_export]
-    use crate::types::lru_function::{Elsewhere, LruFunction, LruMethod, Reaper, Results};
+    use crate::types::lru_function::{
+        Elsewhere, LruFunction, LruMethod, Reaper, Results, bring_back, put_away,
+    };
     #[pymodule_export]
     use crate::types::singleton::{Single, make_single, single_of};
     #[pymodule_export]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar, overload
 
 from leaksafe._core import (
     _defer_refcount,  # pyright: ignore[reportPrivateUsage]
+    _enter,  # pyright: ignore[reportPrivateUsage]
     _LruFunction,  # pyright: ignore[reportPrivateUsage]
 )
 
@@ -205,17 +206,26 @@ def _cached(
         wrapper = _LruFunction(function, maxsize, typed, bool(weak_self))
     else:
         wrapper = _LruFunction(function, maxsize, typed, bool(weak_self), *age)
+    parameters: _CacheParameters = {"maxsize": maxsize, "typed": typed}
+    if age is not None:
+        parameters["ttl"], parameters["timer"] = age
+    finish(wrapper, function, parameters)
+    return wrapper
+
+
+def finish(
+    wrapper: _LruFunction[_P, _R],
+    function: Callable[_P, _R],
+    parameters: _CacheParameters,
+    name: str | None = None,
+) -> None:
+    """Give a wrapper what it has from its function, and note that it lives."""
     update_wrapper(wrapper, function)
-
-    def cache_parameters() -> _CacheParameters:
-        if age is None:
-            return {"maxsize": maxsize, "typed": typed}
-        ttl, timer = age
-        return {"maxsize": maxsize, "typed": typed, "ttl": ttl, "timer": timer}
-
     # After update_wrapper: that copies the attributes of what may be a cached function, too.
-    wrapper.cache_parameters = cache_parameters
+    wrapper.cache_parameters = parameters.copy
+    if name is not None:
+        wrapper.__leaksafe_name__ = name
     # What lives as long as its module or class anyway; an inner function goes when it is dropped.
     if "<locals>" not in getattr(wrapper, "__qualname__", "<locals>"):
         _defer_refcount(wrapper)
-    return wrapper
+    _enter(wrapper)

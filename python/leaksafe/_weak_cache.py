@@ -7,6 +7,7 @@ from typing import Self, SupportsIndex, TypeVar
 
 from leaksafe._core import (
     _adopt,  # pyright: ignore[reportPrivateUsage]
+    _enter,  # pyright: ignore[reportPrivateUsage]
     _WeakCache,  # pyright: ignore[reportPrivateUsage]
 )
 
@@ -55,7 +56,9 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
             raise NotImplementedError(
                 "WeakCache does not support a ttl yet: entries leave by maxsize and by death"
             )
-        return super().__new__(cls, maxsize)
+        cache = super().__new__(cls, maxsize)
+        _enter(cache)
+        return cache
 
     def __enter__(self) -> Self:
         return self

@@ -18,6 +18,7 @@ pub mod reference;
 pub mod referents;
 pub mod release;
 pub mod repr;
+pub mod signature;
 pub mod sizes;
 pub mod trace;
 pub mod vectorcall;

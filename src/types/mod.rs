@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod deep_sizeof;
 pub mod flights;
 pub mod iterator;
+pub mod living;
 pub mod lru_cache;
 pub mod lru_function;
 pub mod singleton;

@@ -14,6 +14,7 @@ use crate::interop::equality::hash_of;
 use crate::interop::{gc, trace};
 use crate::types::aging::{Aging, Lifetime};
 use crate::types::arguments;
+use crate::types::living;
 use crate::types::ttl_cache::TtlCache;
 use crate::types::weigher::Weigher;
 
@@ -47,7 +48,7 @@ impl LruCache {
             None
         });
         match refused {
-            None => Ok(()),
+            None => living::enter(slf),
             Some(_) => Err(PyRuntimeError::new_err(
                 "LRUCache.__init__() was called twice; resize() changes the bound",
             )),

@@ -1,0 +1,353 @@
+"""`cached`: one decorator for every function whose results are worth keeping."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+
+from leaksafe import _results
+from leaksafe._core import (
+    LRUCache,
+    TTLCache,
+    _LruFunction,  # pyright: ignore[reportPrivateUsage]
+)
+from leaksafe._functions import finish
+from leaksafe._results import Keeper, Options
+
+if TYPE_CHECKING:
+    from leaksafe._core import _CacheParameters  # pyright: ignore[reportPrivateUsage]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_DEFAULT = 128
+_UNSET: Any = type("_Unset", (), {"__repr__": lambda _: "..."})()
+
+
+@overload
+def cached(function: Callable[_P, _R], /) -> _LruFunction[_P, _R]: ...
+@overload
+def cached(
+    cache: MutableMapping[Any, Any] | None = None,
+    *,
+    maxsize: int | None = ...,
+    max_bytes: int | str | None = None,
+    ttl: float | timedelta | None = None,
+    getsizeof: Callable[[Any], int] | None = None,
+    key: Callable[..., Any] | None = None,
+    typed: bool = False,
+    normalize: bool = True,
+    single_flight: bool = True,
+    wait_timeout: float | timedelta | None = None,
+    refresh_after: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    cache_if: Callable[[Any], object] | None = None,
+    copy: bool | Callable[[Any], Any] = False,
+    on_remove: Callable[[Any, Any, str], object] | None = None,
+    name: str | None = None,
+) -> Callable[[Callable[_P, _R]], _LruFunction[_P, _R]]: ...
+def cached(
+    cache: Callable[..., object] | MutableMapping[Any, Any] | None = None,
+    *,
+    maxsize: int | None = _UNSET,
+    max_bytes: int | str | None = None,
+    ttl: float | timedelta | None = None,
+    getsizeof: Callable[[Any], int] | None = None,
+    key: Callable[..., Any] | None = None,
+    typed: bool = False,
+    normalize: bool = True,
+    single_flight: bool = True,
+    wait_timeout: float | timedelta | None = None,
+    refresh_after: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    cache_if: Callable[[Any], object] | None = None,
+    copy: bool | Callable[[Any], Any] = False,
+    on_remove: Callable[[Any, Any, str], object] | None = None,
+    name: str | None = None,
+) -> object:
+    """Remember what a function returns, and compute it once however many threads ask at once.
+
+    >>> @cached
+    ... def double(number):
+    ...     print("computing")
+    ...     return 2 * number
+    >>> double(4), double(number=4)
+    computing
+    (8, 8)
+
+    It is for functions, methods (whose instances it doesn't keep alive), class methods and static
+    methods (below `@classmethod` and `@staticmethod`). Threads that ask for what another computes
+    wait for that, and get its result, or its `Exception`; of this nothing is kept. A function
+    that asks for its own key runs, and so does the one that would close a circle of waiting.
+
+    Args:
+        cache: a mapping for the results: an `LRUCache`, `TTLCache` or `WeakCache`, or any
+            `MutableMapping`. Functions that share one never get each other's results.
+        maxsize: the results that are kept, 128 unless there is another bound; `None`: all.
+        max_bytes: a bound in bytes (`"256 MiB"`) in place of `maxsize`, as `LRUCache` has it.
+        ttl: for how many seconds after its computation a result is kept.
+        getsizeof: what a result weighs; `maxsize` or `max_bytes` then bounds the sum.
+        key: makes the key of a call: it gets the arguments, without the instance or class.
+        typed: whether `f(1)` and `f(1.0)` are two calls.
+        normalize: whether `f(5)`, `f(x=5)`, and a default that is left out or given, are one call.
+        single_flight: whether threads wait for each other.
+        wait_timeout: for how many seconds they do; a thread then computes by itself.
+        refresh_after: the seconds after which a result is old: it is still answered at once, and
+            computed anew behind the caller, in a pool of 4 threads that all functions share.
+        stale_if_error: for so many seconds more than `ttl`, a result is answered where its
+            computation raises an `Exception`.
+        cache_if: gets a result, and says whether it is to be kept.
+        copy: gives each caller its own copy: `True` for `copy.deepcopy`, or what copies. Without
+            it, all callers get one object.
+        on_remove: called as `on_remove(key, result, cause)` when a result has left, as
+            `LRUCache` calls it.
+        name: what `census` calls the function.
+
+    Returns:
+        The function, with `cache_info()`, `cache_clear()`, `cache_parameters()`,
+        `cache_discard(…)`, `cache_contains(…)`, `cache_peek(…)`, `cache_put(value, …)`,
+        `cache_key(…)`, `cache` and `__wrapped__`; on bound methods, too.
+
+    Raises:
+        TypeError, ValueError: for arguments that are none, or don't go together; for generator
+            functions, whose results can be used only once; for `async def`.
+
+    A hit costs what one of `lru_cache` costs, O(1), unless one of `cache`, `max_bytes`,
+    `getsizeof`, `key`, `refresh_after`, `stale_if_error`, `cache_if`, `copy` or `on_remove` is
+    given: then results are kept by Python code, and a hit costs about two microseconds.
+    """
+    function: Any = None
+    if callable(cache) and not isinstance(cache, MutableMapping):
+        function, cache = cache, None
+    elif cache is not None and not isinstance(cache, MutableMapping):
+        raise TypeError(
+            f"cache must be a MutableMapping, not {type(cache).__name__}: {cache!r}; the bound is "
+            "given by name, as in cached(maxsize=100)"
+        )
+    bounds = {
+        "maxsize": None if maxsize is _UNSET else maxsize,
+        "max_bytes": max_bytes,
+        "ttl": ttl,
+        "getsizeof": getsizeof,
+        "on_remove": on_remove,
+        "refresh_after": refresh_after,
+        "stale_if_error": stale_if_error,
+    }
+    _check_bounds(cache, maxsize, bounds)
+    seconds = _seconds(ttl, "ttl", endless=True)
+    stale = _seconds(stale_if_error, "stale_if_error")
+    old = _seconds(refresh_after, "refresh_after")
+    wait = _seconds(wait_timeout, "wait_timeout")
+    if stale is not None and seconds is None:
+        raise ValueError("stale_if_error begins when the ttl ends: give a ttl, too")
+    if old is not None and seconds is not None and old >= seconds:
+        raise ValueError(
+            f"refresh_after must be less than the ttl, or a result is gone before it is old; they "
+            f"are {refresh_after!r} and {ttl!r}"
+        )
+    if wait is not None and not single_flight:
+        raise ValueError("wait_timeout has no meaning with single_flight=False: leave one out")
+    if key is not None and typed:
+        raise ValueError("typed=True has no meaning with a key: put the types into the key")
+    for what, callback in (
+        ("key", key),
+        ("getsizeof", getsizeof),
+        ("cache_if", cache_if),
+        ("on_remove", on_remove),
+    ):
+        if callback is not None and not callable(callback):
+            raise TypeError(f"{what} must be callable, not {type(callback).__name__}")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {type(name).__name__}: {name!r}")
+    copier = _results.copier(copy)
+    options = Options(bool(single_flight), wait, seconds, old, stale, cache_if, copier)
+    bound = _DEFAULT if maxsize is _UNSET and max_bytes is None else maxsize
+    plain = cache is None and key is None and cache_if is None and copier is None
+    plain = plain and all(bounds[what] is None for what in bounds if what not in ("maxsize", "ttl"))
+    parameters: dict[str, Any] = {
+        **{what: value for what, value in bounds.items() if value is not None},
+        "maxsize": getattr(cache, "maxsize", None) if bound is _UNSET else bound,
+        "typed": bool(typed),
+        "single_flight": bool(single_flight),
+    }
+    lifetime = None if seconds is None else seconds + (stale or 0)
+
+    def decorate(user_function: Callable[..., Any]) -> object:
+        _refuse(user_function)
+        called = name or getattr(user_function, "__qualname__", repr(user_function))
+        common: dict[str, Any] = {
+            "cached": True,
+            "signature": _described(user_function) if normalize and key is None else None,
+        }
+        if plain:
+            age = () if seconds is None else (seconds,)
+            flight = {"single_flight": bool(single_flight), "wait_timeout": wait}
+            wrapper = _LruFunction(
+                user_function, bound, bool(typed), True, *age, **common, **flight
+            )
+        else:
+            mapping = cache
+            if mapping is None:
+                mapping = _results.make_cache(bound, max_bytes, lifetime, getsizeof, on_remove)
+            keeper = Keeper(user_function, called, mapping, cache is None, options)
+            wrapper = _LruFunction(
+                user_function, 0, bool(typed), True, **common, keeper=keeper, key=key
+            )
+        finish(wrapper, user_function, cast("_CacheParameters", parameters), name)
+        return wrapper
+
+    if not plain and cache is None:
+        # What is wrong with it is said at once.
+        _results.make_cache(bound, max_bytes, lifetime, getsizeof, on_remove)
+    elif plain:
+        LRUCache(bound) if seconds is None else TTLCache(bound, seconds)
+    return decorate if function is None else decorate(function)
+
+
+def _check_bounds(cache: object, maxsize: object, bounds: dict[str, Any]) -> None:
+    if cache is not None:
+        given = [what for what, value in bounds.items() if value is not None]
+        if maxsize is None:
+            given.insert(0, "maxsize")
+        if given:
+            raise TypeError(
+                f"{' and '.join(given)}: that is the business of the cache that is given, here "
+                f"a {type(cache).__name__}. Give them to that (TTLCache(1000, ttl=60)), or leave "
+                "it out and let cached make one"
+            )
+    if maxsize is not _UNSET and bounds["max_bytes"] is not None:
+        raise TypeError("max_bytes stands in the place of maxsize: give one of them")
+
+
+def _seconds(value: object, what: str, *, endless: bool = False) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(
+            f"{what} must be a float or a timedelta, not {type(value).__name__}: {value!r}"
+        )
+    if not value > 0 or (math.isinf(value) and not endless):
+        raise ValueError(f"{what} must be a number of seconds above 0, but is {value!r}")
+    return float(value)
+
+
+def _refuse(function: Any) -> None:
+    """Raise for what can't be cached, with what to do instead."""
+    its_name = getattr(function, "__qualname__", repr(function))
+    if isinstance(function, classmethod | staticmethod | property):
+        kind = type(function).__name__
+        raise TypeError(f"cached needs a function, not a {kind}: it goes below @{kind}")
+    if not callable(function):
+        raise TypeError(f"cached needs a callable, not {type(function).__name__}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{its_name} is a generator function: each call makes a generator, which can be looped "
+            "over only once, and cached would return the same one again. Return a list or a tuple "
+            "in its place, or decorate it with leaksafe.lazy"
+        )
+    refuse_async(function, "cached")
+
+
+def refuse_async(function: Any, decorator: str) -> None:
+    """Raise for a coroutine function."""
+    if inspect.iscoroutinefunction(function):
+        its_name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(
+            f"{its_name} is an async def: each call makes a coroutine, {decorator} would return "
+            "the same one again, and it can be awaited only once. Decorate a plain function"
+        )
+
+
+def _described(function: Callable[..., Any]) -> tuple[object, ...] | None:
+    """Describe a function's parameters, for calls that mean the same; None if they aren't known."""
+    try:
+        # What wraps a function has its own.
+        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    kinds = inspect.Parameter
+    positional = [p for p in parameters if p.kind <= kinds.POSITIONAL_OR_KEYWORD]
+    named = [p for p in parameters if p.kind is kinds.KEYWORD_ONLY]
+    return (
+        [p.name for p in positional],
+        sum(p.kind is kinds.POSITIONAL_ONLY for p in positional),
+        [p.default for p in positional if p.default is not kinds.empty],
+        tuple(p.name for p in named),
+        {p.name: p.default for p in named if p.default is not kinds.empty},
+        any(p.kind is kinds.VAR_POSITIONAL for p in parameters),
+        any(p.kind is kinds.VAR_KEYWORD for p in parameters),
+    )
+
+
+def unhashable(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    error: BaseException,
+) -> BaseException:
+    """Return the error for a call whose arguments can't be hashed: it names the first of them."""
+    its_name = getattr(function, "__qualname__", repr(function))
+    for where, value in _named(function, args, kwargs):
+        try:
+            hash(value)
+        except TypeError as reason:
+            better = TypeError(
+                f"{where} of {its_name}() can't be hashed ({reason}), and so be no part of a key: "
+                f"tell cached what identifies a call, as in @cached(key=lambda …: …), or pass "
+                "something hashable, such as a tuple in place of a list"
+            )
+            better.__cause__ = reason.with_traceback(None)
+            return better
+    return error
+
+
+def _named(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """The arguments of a call with what they are called."""
+    try:
+        bound = inspect.signature(function, follow_wrapped=False).bind(*args, **kwargs)
+    except (TypeError, ValueError):
+        yield from ((f"positional argument {at}", value) for at, value in enumerate(args, 1))
+        yield from ((f"the argument {name!r}", value) for name, value in kwargs.items())
+        return
+    for name, value in bound.arguments.items():
+        kind = bound.signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            yield from ((f"the argument {name}[{at}]", item) for at, item in enumerate(value))
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            yield from ((f"the argument {each!r}", item) for each, item in value.items())
+        else:
+            yield f"the argument {name!r}", value
+
+
+class ResultsView(Mapping[Any, Any]):
+    """The results that a function keeps by itself, by the keys that `cache_key` tells.
+
+    Looking at it counts and promotes nothing. O(1) for its length, else O(n).
+    """
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: _LruFunction[..., Any]) -> None:
+        self._function = function
+
+    def __len__(self) -> int:
+        return self._function.cache_info().currsize
+
+    def __iter__(self) -> Iterator[Any]:
+        return (key for key, _ in self._function._items())  # pyright: ignore[reportPrivateUsage]
+
+    def __getitem__(self, key: Any) -> Any:
+        for other, result in self._function._items():  # pyright: ignore[reportPrivateUsage]
+            if other is key or other == key:
+                return result
+        raise KeyError(key)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict(self.items())!r})"
