@@ -2,10 +2,10 @@
 
 from leaksafe import _exit as _exit
 from leaksafe import _logging as _logging
-from leaksafe._core import LRUCache, TTLCache, __version__, deep_sizeof, weakattr
 from leaksafe._cached import cached
 from leaksafe._cached_property import cached_property
 from leaksafe._census import Living, census, clear_all
+from leaksafe._core import LRUCache, TTLCache, __version__, deep_sizeof, weakattr
 from leaksafe._functions import LeakWarning, cache, lru_cache, ttl_cache
 from leaksafe._lazy import LazyObjects, LiveBoundError, lazy
 from leaksafe._owned import per_instance, weak_callback

@@ -15,6 +15,7 @@ from leaksafe._core import (
     _LruFunction,  # pyright: ignore[reportPrivateUsage]
 )
 from leaksafe._functions import finish
+from leaksafe._parameters import describe
 from leaksafe._results import Keeper, Options
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 _DEFAULT = 128
-_UNSET: Any = type("_Unset", (), {"__repr__": lambda _: "..."})()
+_UNSET: Any = ...
 
 
 @overload
-def cached(function: Callable[_P, _R], /) -> _LruFunction[_P, _R]: ...
+def cached(cache: Callable[_P, _R], /) -> _LruFunction[_P, _R]: ...
 @overload
 def cached(
     cache: MutableMapping[Any, Any] | None = None,
@@ -119,10 +120,13 @@ def cached(
     `getsizeof`, `key`, `refresh_after`, `stale_if_error`, `cache_if`, `copy` or `on_remove` is
     given: then results are kept by Python code, and a hit costs about two microseconds.
     """
-    function: Any = None
-    if callable(cache) and not isinstance(cache, MutableMapping):
-        function, cache = cache, None
-    elif cache is not None and not isinstance(cache, MutableMapping):
+    function: Callable[..., Any] | None = None
+    given: MutableMapping[Any, Any] | None = None
+    if isinstance(cache, MutableMapping):
+        given = cache
+    elif callable(cache):
+        function = cache
+    elif cache is not None:
         raise TypeError(
             f"cache must be a MutableMapping, not {type(cache).__name__}: {cache!r}; the bound is "
             "given by name, as in cached(maxsize=100)"
@@ -136,7 +140,7 @@ def cached(
         "refresh_after": refresh_after,
         "stale_if_error": stale_if_error,
     }
-    _check_bounds(cache, maxsize, bounds)
+    _check_bounds(given, maxsize, bounds)
     seconds = _seconds(ttl, "ttl", endless=True)
     stale = _seconds(stale_if_error, "stale_if_error")
     old = _seconds(refresh_after, "refresh_after")
@@ -160,16 +164,15 @@ def cached(
     ):
         if callback is not None and not callable(callback):
             raise TypeError(f"{what} must be callable, not {type(callback).__name__}")
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name must be a str, not {type(name).__name__}: {name!r}")
+    check_text(name, "name")
     copier = _results.copier(copy)
     options = Options(bool(single_flight), wait, seconds, old, stale, cache_if, copier)
     bound = _DEFAULT if maxsize is _UNSET and max_bytes is None else maxsize
-    plain = cache is None and key is None and cache_if is None and copier is None
+    plain = given is None and key is None and cache_if is None and copier is None
     plain = plain and all(bounds[what] is None for what in bounds if what not in ("maxsize", "ttl"))
     parameters: dict[str, Any] = {
         **{what: value for what, value in bounds.items() if value is not None},
-        "maxsize": getattr(cache, "maxsize", None) if bound is _UNSET else bound,
+        "maxsize": getattr(given, "maxsize", None) if bound is _UNSET else bound,
         "typed": bool(typed),
         "single_flight": bool(single_flight),
     }
@@ -177,29 +180,27 @@ def cached(
 
     def decorate(user_function: Callable[..., Any]) -> object:
         _refuse(user_function)
-        called = name or getattr(user_function, "__qualname__", repr(user_function))
+        called = name or str(getattr(user_function, "__qualname__", user_function))
         common: dict[str, Any] = {
             "cached": True,
-            "signature": _described(user_function) if normalize and key is None else None,
+            "signature": describe(user_function) if normalize and key is None else None,
         }
         if plain:
-            age = () if seconds is None else (seconds,)
-            flight = {"single_flight": bool(single_flight), "wait_timeout": wait}
-            wrapper = _LruFunction(
-                user_function, bound, bool(typed), True, *age, **common, **flight
-            )
+            common.update(single_flight=bool(single_flight), wait_timeout=wait)
+            age: Any = () if seconds is None else (seconds,)
+            wrapper = _LruFunction(user_function, bound, bool(typed), True, *age, **common)
         else:
-            mapping = cache
+            mapping = given
             if mapping is None:
                 mapping = _results.make_cache(bound, max_bytes, lifetime, getsizeof, on_remove)
-            keeper = Keeper(user_function, called, mapping, cache is None, options)
+            keeper = Keeper(user_function, called, mapping, given is None, options)
             wrapper = _LruFunction(
                 user_function, 0, bool(typed), True, **common, keeper=keeper, key=key
             )
-        finish(wrapper, user_function, cast("_CacheParameters", parameters), name)
+        finish(wrapper, user_function, lambda: cast("_CacheParameters", dict(parameters)), name)
         return wrapper
 
-    if not plain and cache is None:
+    if not plain and given is None:
         # What is wrong with it is said at once.
         _results.make_cache(bound, max_bytes, lifetime, getsizeof, on_remove)
     elif plain:
@@ -236,14 +237,20 @@ def _seconds(value: object, what: str, *, endless: bool = False) -> float | None
     return float(value)
 
 
-def _refuse(function: Any) -> None:
+def check_text(value: object, what: str) -> None:
+    """Raise for what is no string."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}: {value!r}")
+
+
+def _refuse(function: object) -> None:
     """Raise for what can't be cached, with what to do instead."""
     its_name = getattr(function, "__qualname__", repr(function))
-    if isinstance(function, classmethod | staticmethod | property):
-        kind = type(function).__name__
+    kind = type(function).__name__
+    if kind in ("classmethod", "staticmethod", "property"):
         raise TypeError(f"cached needs a function, not a {kind}: it goes below @{kind}")
     if not callable(function):
-        raise TypeError(f"cached needs a callable, not {type(function).__name__}")
+        raise TypeError(f"cached needs a callable, not {kind}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{its_name} is a generator function: each call makes a generator, which can be looped "
@@ -253,7 +260,7 @@ def _refuse(function: Any) -> None:
     refuse_async(function, "cached")
 
 
-def refuse_async(function: Any, decorator: str) -> None:
+def refuse_async(function: object, decorator: str) -> None:
     """Raise for a coroutine function."""
     if inspect.iscoroutinefunction(function):
         its_name = getattr(function, "__qualname__", repr(function))
@@ -261,69 +268,6 @@ def refuse_async(function: Any, decorator: str) -> None:
             f"{its_name} is an async def: each call makes a coroutine, {decorator} would return "
             "the same one again, and it can be awaited only once. Decorate a plain function"
         )
-
-
-def _described(function: Callable[..., Any]) -> tuple[object, ...] | None:
-    """Describe a function's parameters, for calls that mean the same; None if they aren't known."""
-    try:
-        # What wraps a function has its own.
-        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    kinds = inspect.Parameter
-    positional = [p for p in parameters if p.kind <= kinds.POSITIONAL_OR_KEYWORD]
-    named = [p for p in parameters if p.kind is kinds.KEYWORD_ONLY]
-    return (
-        [p.name for p in positional],
-        sum(p.kind is kinds.POSITIONAL_ONLY for p in positional),
-        [p.default for p in positional if p.default is not kinds.empty],
-        tuple(p.name for p in named),
-        {p.name: p.default for p in named if p.default is not kinds.empty},
-        any(p.kind is kinds.VAR_POSITIONAL for p in parameters),
-        any(p.kind is kinds.VAR_KEYWORD for p in parameters),
-    )
-
-
-def unhashable(
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    error: BaseException,
-) -> BaseException:
-    """Return the error for a call whose arguments can't be hashed: it names the first of them."""
-    its_name = getattr(function, "__qualname__", repr(function))
-    for where, value in _named(function, args, kwargs):
-        try:
-            hash(value)
-        except TypeError as reason:
-            better = TypeError(
-                f"{where} of {its_name}() can't be hashed ({reason}), and so be no part of a key: "
-                f"tell cached what identifies a call, as in @cached(key=lambda …: …), or pass "
-                "something hashable, such as a tuple in place of a list"
-            )
-            better.__cause__ = reason.with_traceback(None)
-            return better
-    return error
-
-
-def _named(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Iterator[tuple[str, Any]]:
-    """The arguments of a call with what they are called."""
-    try:
-        bound = inspect.signature(function, follow_wrapped=False).bind(*args, **kwargs)
-    except (TypeError, ValueError):
-        yield from ((f"positional argument {at}", value) for at, value in enumerate(args, 1))
-        yield from ((f"the argument {name!r}", value) for name, value in kwargs.items())
-        return
-    for name, value in bound.arguments.items():
-        kind = bound.signature.parameters[name].kind
-        if kind is inspect.Parameter.VAR_POSITIONAL:
-            yield from ((f"the argument {name}[{at}]", item) for at, item in enumerate(value))
-        elif kind is inspect.Parameter.VAR_KEYWORD:
-            yield from ((f"the argument {each!r}", item) for each, item in value.items())
-        else:
-            yield f"the argument {name!r}", value
 
 
 class ResultsView(Mapping[Any, Any]):
@@ -343,7 +287,7 @@ class ResultsView(Mapping[Any, Any]):
     def __iter__(self) -> Iterator[Any]:
         return (key for key, _ in self._function._items())  # pyright: ignore[reportPrivateUsage]
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> Any:  # noqa: ANN401
         for other, result in self._function._items():  # pyright: ignore[reportPrivateUsage]
             if other is key or other == key:
                 return result

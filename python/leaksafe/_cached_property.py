@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import GenericAlias
 from typing import Any, Generic, Self, TypeVar, overload
 
+from leaksafe._cached import check_text, refuse_async
 from leaksafe._core import (
     _Flight,  # pyright: ignore[reportPrivateUsage]
     _Flights,  # pyright: ignore[reportPrivateUsage]
@@ -61,29 +62,26 @@ class cached_property(Generic[_T_co]):  # noqa: N801  # as functools names it
     func: Callable[[Any], _T_co]
     attrname: str | None
 
-    @overload
-    def __new__(cls, func: Callable[[Any], _T_co], *, slot: str | None = None) -> Self: ...
-    @overload
-    def __new__(cls, *, slot: str) -> Callable[[Callable[[Any], _T]], cached_property[_T]]: ...
-    def __new__(cls, func: Callable[[Any], Any] | None = None, *, slot: str | None = None) -> Any:
-        """Make the attribute, or where there is only a slot, what makes it of a method."""
-        if slot is not None and not isinstance(slot, str):
-            raise TypeError(f"slot must be a str, not {type(slot).__name__}: {slot!r}")
-        if func is None:
-            return lambda func: cls(func, slot=slot)
-        from leaksafe._cached import refuse_async  # noqa: PLC0415  # later than this
-
-        if not callable(func):
-            raise TypeError(f"cached_property needs a callable, not {type(func).__name__}")
-        refuse_async(func, "cached_property")
-        self = super().__new__(cls)
-        self.func = func
+    def __init__(
+        self, func: Callable[[Any], _T_co] | None = None, *, slot: str | None = None
+    ) -> None:
+        check_text(slot, "slot")
         self.attrname = None
-        self.__doc__ = func.__doc__
-        self.__module__ = getattr(func, "__module__", cls.__module__)
         self._slot = slot
         self._flights = _Flights()
-        return self
+        if func is not None:
+            if not callable(func):
+                raise TypeError(f"cached_property needs a callable, not {type(func).__name__}")
+            refuse_async(func, "cached_property")
+            self.func = func
+            self.__doc__ = func.__doc__
+            self.__module__ = getattr(func, "__module__", type(self).__module__)
+        elif slot is None:
+            raise TypeError("cached_property needs a method, or the name of a slot")
+
+    def __call__(self, func: Callable[[Any], _T]) -> cached_property[_T]:
+        """Return the attribute of a method, where the slot was given first."""
+        return cached_property(func, slot=self._slot)
 
     def __set_name__(self, owner: type, name: str) -> None:
         if self.attrname is None:
@@ -132,16 +130,17 @@ class cached_property(Generic[_T_co]):  # noqa: N801  # as functools names it
                     f"support item assignment for caching {name!r} property."
                 ) from None
 
-        return look_or(look, lambda: self._once(instance, look, keep))
+        found = look()
+        return self._once(instance, look, keep) if found is None else found[0]
 
-    def _attributes(self, instance: object) -> Any:
+    def _attributes(self, instance: object) -> Any:  # noqa: ANN401
         try:
             return instance.__dict__
         except AttributeError:
             kind = type(instance).__name__
             raise TypeError(
-                f"instances of {kind} have no __dict__ to keep {self.attrname!r} in: add a slot for "
-                f"it to the __slots__ of {kind}, and name it, as in "
+                f"instances of {kind} have no __dict__ to keep {self.attrname!r} in: add a slot "
+                f"for it to the __slots__ of {kind}, and name it, as in "
                 f"@cached_property(slot='_{self.attrname}'); or add '__dict__' to them"
             ) from None
 
@@ -150,8 +149,8 @@ class cached_property(Generic[_T_co]):  # noqa: N801  # as functools names it
         instance: object,
         look: Callable[[], tuple[Any] | None],
         keep: Callable[[Any], object],
-    ) -> Any:
-        def make(flight: _Flight) -> Any:
+    ) -> Any:  # noqa: ANN401
+        def make(_: _Flight) -> Any:  # noqa: ANN401
             result = self.func(instance)
             # Who asked for it on the way to itself has computed it, too: the first one stays.
             found = look()
@@ -166,12 +165,6 @@ class cached_property(Generic[_T_co]):  # noqa: N801  # as functools names it
     @classmethod
     def __class_getitem__(cls, key: object) -> GenericAlias:
         return GenericAlias(cls, key)
-
-
-def look_or(look: Callable[[], tuple[Any] | None], make: Callable[[], Any]) -> Any:
-    """Return what there is, or else what is made."""
-    found = look()
-    return make() if found is None else found[0]
 
 
 def _in_slot(instance: object, slot: str) -> tuple[Any] | None:

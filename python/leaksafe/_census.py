@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any, NamedTuple
+import inspect
+from typing import Any, NamedTuple, cast
 
 from leaksafe import _results
 from leaksafe._core import (
@@ -91,17 +91,20 @@ def clear_all() -> None:
 
 def place() -> str | None:
     """Return where the nearest code outside this package is."""
-    frame = sys._getframe()
-    while frame is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "leaksafe":
-        if frame.f_back is None:
-            return None
+    frame = inspect.currentframe()
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).split(".")[0] != __package__:
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return None
 
 
-def _look_at(one: Any, where: str | None) -> Living:
+def _look_at(
+    one: Any,  # noqa: ANN401
+    where: str | None,
+) -> Living:
     if isinstance(one, _LruFunction):
-        return _look_at_function(one, where)
+        return _look_at_function(cast("_LruFunction[..., Any]", one), where)
     kind = type(one).__qualname__
     entries = len(one)
     if not isinstance(one, LRUCache):
@@ -123,8 +126,9 @@ def _look_at_function(one: _LruFunction[..., Any], where: str | None) -> Living:
     code = getattr(one.__wrapped__, "__code__", None)
     if code is not None:
         where = f"{code.co_filename}:{code.co_firstlineno}"
+    name = str(getattr(one, "__leaksafe_name__", getattr(one, "__qualname__", one)))
     return Living(
-        getattr(one, "__leaksafe_name__", None) or getattr(one, "__qualname__", repr(one)),
+        name,
         "function",
         info.currsize,
         weight,

@@ -67,6 +67,8 @@ __all__ = [
     "TTLCache",
     "WeakIterator",
     "_Elsewhere",
+    "_Flight",
+    "_Flights",
     "_LruFunction",
     "_LruMethod",
     "_Reaper",
@@ -79,11 +81,16 @@ __all__ = [
     "_WeakValues",
     "__version__",
     "_adopt",
+    "_bring_back",
     "_defer_refcount",
+    "_enter",
     "_entry_size",
+    "_living",
     "_make_single",
     "_panic_once",
+    "_put_away",
     "_rebuild",
+    "_record_places",
     "_single",
     "_singletons",
     "_sweeper_forked",
@@ -101,8 +108,11 @@ __version__: str
 TRACEMALLOC_DOMAIN: int
 
 def _adopt(class_: type, name: str, /) -> None: ...
+def _bring_back(stand_in: object, /) -> tuple[Any] | None: ...
 def _defer_refcount(shared: object, /) -> None: ...
+def _enter(object: object, /) -> None: ...  # noqa: A002
 def _entry_size(key: object, value: object, /) -> int: ...
+def _living() -> list[tuple[Any, str | None]]: ...
 def _make_single(
     class_: _Class,
     weak: bool,
@@ -112,6 +122,8 @@ def _make_single(
     /,
 ) -> _Class: ...
 def _panic_once() -> None: ...
+def _put_away(owner: object, result: object, /) -> object: ...
+def _record_places(on: bool, /) -> None: ...
 def _single(class_: object, /) -> _Single: ...
 
 _singletons: dict[int, ReferenceType[_Single]]
@@ -290,6 +302,13 @@ class _CacheParameters(TypedDict):
     # Where results expire.
     ttl: NotRequired[_Lifetime]
     timer: NotRequired[Callable[[], float] | None]
+    # Of `cached`, where they are given.
+    single_flight: NotRequired[bool]
+    max_bytes: NotRequired[int | str]
+    getsizeof: NotRequired[Callable[[Any], int]]
+    on_remove: NotRequired[Callable[[Any, Any, str], object]]
+    refresh_after: NotRequired[_Lifetime]
+    stale_if_error: NotRequired[_Lifetime]
 
 @final
 class _LruFunction(Generic[_P, _R_co]):
@@ -306,6 +325,13 @@ class _LruFunction(Generic[_P, _R_co]):
         ttl: _Lifetime = ...,
         timer: Callable[[], float] | None = None,
         /,
+        *,
+        cached: bool = False,
+        single_flight: bool = False,
+        wait_timeout: float | None = None,
+        signature: tuple[object, ...] | None = None,
+        keeper: object = None,
+        key: Callable[..., Any] | None = None,
     ) -> Self: ...
     def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co: ...
     # As a class method, as an attribute of the class, as a method, as a static method. `self` is a
@@ -326,6 +352,14 @@ class _LruFunction(Generic[_P, _R_co]):
     def cache_clear(self) -> None: ...
     def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
     def cache_discard(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+    def cache_peek(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co | None: ...
+    # With a value that isn't of `_R_co`, which is covariant: `object` it can't be told from.
+    def cache_put(self, value: object, /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
+    def cache_key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> Any: ...  # noqa: ANN401
+    @property
+    def cache(self) -> Mapping[Any, Any]: ...
+    def _items(self) -> list[tuple[Any, _R_co]]: ...
+    def _removed(self) -> int: ...
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, memo: object, /) -> Self: ...
 
@@ -347,6 +381,28 @@ class _LruMethod(Generic[_P, _R_co]):
     def cache_clear(self) -> None: ...
     def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
     def cache_discard(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+    def cache_peek(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co | None: ...
+    def cache_put(self, value: object, /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
+    def cache_key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> Any: ...  # noqa: ANN401
+    cache: Mapping[Any, Any]
+
+@final
+class _Flight:
+    @property
+    def current(self) -> bool: ...
+
+@final
+class _Flights:
+    def __new__(cls, wait_timeout: float | None = None, /) -> Self: ...
+    def once(
+        self,
+        key: object,
+        look: Callable[[], tuple[_T] | None],
+        make: Callable[[_Flight], _T],
+        /,
+    ) -> _T: ...
+    def forget(self, key: object, /) -> None: ...
+    def forget_all(self) -> None: ...
 
 @final
 class _Results:

@@ -12,23 +12,27 @@ def own_copy(error: BaseException, traceback: TracebackType | None) -> BaseExcep
     An exception that can't be copied, or not without a difference, is handed out itself, its
     traceback set back: so that it doesn't grow with each one that it is raised to.
     """
-    try:
-        own = copy.copy(error)
-        faithful = (
-            type(own) is type(error)
-            and own is not error
-            and len(own.args) == len(error.args)
-            and all(mine is its for mine, its in zip(own.args, error.args, strict=True))
-            and own.__dict__.keys() == error.__dict__.keys()
-        )
-    except Exception:  # noqa: BLE001  # what a constructor or a __reduce__ makes of it is its own
-        faithful = False
-    if not faithful:
+    own = _copy(error)
+    if own is None:
         return error.with_traceback(traceback)
     own.__cause__ = error.__cause__
     own.__context__ = error.__context__
     own.__suppress_context__ = error.__suppress_context__
-    notes = getattr(error, "__notes__", None)
-    if isinstance(notes, list):
-        own.__notes__ = list(notes)
+    if hasattr(error, "__notes__"):
+        own.__notes__ = list(error.__notes__)
     return own.with_traceback(traceback)
+
+
+def _copy(error: BaseException) -> BaseException | None:
+    try:
+        own = copy.copy(error)
+    except Exception:  # noqa: BLE001  # what its constructor or its __reduce__ raises is not ours
+        return None
+    same = (
+        type(own) is type(error)
+        and own is not error
+        and len(own.args) == len(error.args)
+        and all(mine is its for mine, its in zip(own.args, error.args, strict=True))
+        and own.__dict__.keys() == error.__dict__.keys()
+    )
+    return own if same else None

@@ -209,22 +209,22 @@ def _cached(
     parameters: _CacheParameters = {"maxsize": maxsize, "typed": typed}
     if age is not None:
         parameters["ttl"], parameters["timer"] = age
-    finish(wrapper, function, parameters)
+    finish(wrapper, function, parameters.copy)
     return wrapper
 
 
 def finish(
     wrapper: _LruFunction[_P, _R],
     function: Callable[_P, _R],
-    parameters: _CacheParameters,
+    parameters: Callable[[], _CacheParameters],
     name: str | None = None,
 ) -> None:
     """Give a wrapper what it has from its function, and note that it lives."""
     update_wrapper(wrapper, function)
     # After update_wrapper: that copies the attributes of what may be a cached function, too.
-    wrapper.cache_parameters = parameters.copy
+    wrapper.cache_parameters = parameters
     if name is not None:
-        wrapper.__leaksafe_name__ = name
+        wrapper.__dict__["__leaksafe_name__"] = name
     # What lives as long as its module or class anyway; an inner function goes when it is dropped.
     if "<locals>" not in getattr(wrapper, "__qualname__", "<locals>"):
         _defer_refcount(wrapper)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 _THREADS = 4
 _WAITING = 256
-"""So many recomputations, at most, run or wait; what is above stays old until it is asked for again."""
+"""So many, at most, run or wait; what is above stays old until it is asked for again."""
 
 logger = logging.getLogger("leaksafe.refresh")
 """Failures behind callers' backs. It speaks up though the logger `leaksafe` is off by default."""

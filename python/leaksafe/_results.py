@@ -25,10 +25,12 @@ from leaksafe._core import (
     _Flights,  # pyright: ignore[reportPrivateUsage]
     _put_away,  # pyright: ignore[reportPrivateUsage]
 )
+from leaksafe._parameters import unhashable
 from leaksafe._weak_cache import WeakCache
 from leaksafe._weak_mappings import WeakIdDictionary
 
-_Found: TypeAlias = "tuple[Any] | None"
+_Found: TypeAlias = tuple[Any] | None
+_Key: TypeAlias = tuple[Any, Any, Hashable]
 _FEW = 64
 
 
@@ -51,23 +53,20 @@ made: WeakIdDictionary[Any, None] = WeakIdDictionary()
 class _Name:
     """Stands for a function in the keys of a mapping that others may share."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("text",)
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = text
 
     def __repr__(self) -> str:
-        return f"<results of {self._text}>"
+        return f"<results of {self.text}>"
 
 
 class _Owner(weakref.ref[Any]):
     """An instance in the keys of its results, which go when it goes."""
 
     __slots__ = ("keys",)
-
-    def __init__(self, instance: object, callback: Callable[[Any], object]) -> None:
-        super().__init__(instance, callback)
-        self.keys: set[Hashable] = set()
+    keys: set[Hashable]
 
 
 class _Aged:
@@ -188,7 +187,7 @@ class Keeper:
         """Forget every result. What is computed meanwhile isn't kept."""
         self._flights.forget_all()
         # Results of before are under a name that nobody asks for any more.
-        old, self._name = self._name, _Name(self._name._text)
+        old, self._name = self._name, _Name(self._name.text)
         self._owners, self._owned = {}, 0
         if self._own:
             self.cache.clear()
@@ -209,14 +208,14 @@ class Keeper:
 
     def _keys(self, name: _Name) -> Iterator[Hashable]:
         for key in list(self.cache):
-            if type(key) is tuple and len(key) == 3 and key[0] is name:
-                yield key
+            if isinstance(key, tuple) and key[:1] == (name,):
+                yield key  # pyright: ignore[reportUnknownVariableType]
 
-    def _key(self, receiver: object, weakly: bool, rest: Hashable) -> Hashable:
+    def _key(self, receiver: object, weakly: bool, rest: Hashable) -> _Key:
         return (self._name, weakref.ref(receiver) if weakly else receiver, rest)
 
     def _look(self, key: Hashable) -> _Found:
-        """The stored value of a key in a tuple, unless it is past its time or its result is gone."""
+        """The stored value of a key in a tuple, unless it is past its time, or its result gone."""
         missing = self
         with self._lock:
             stored = self.cache.get(key, missing)
@@ -231,18 +230,18 @@ class Keeper:
             return None if _bring_back(stored.result) is None else (stored,)
         return None if _bring_back(stored) is None else (stored,)
 
-    def _result(self, stored: object) -> Any:
+    def _result(self, stored: object) -> Any:  # noqa: ANN401
         inner = stored.result if isinstance(stored, _Aged) else stored
         found = _bring_back(inner)
         return inner if found is None else found[0]
 
-    def _handed_out(self, stored: object) -> Any:
+    def _handed_out(self, stored: object) -> Any:  # noqa: ANN401
         result = self._result(stored)
         return result if self._options.copy is None else self._options.copy(result)
 
     def _make(
         self,
-        key: Hashable,
+        key: _Key,
         instance: object,
         flight: _Flight | None,
         args: tuple[Any, ...],
@@ -268,7 +267,7 @@ class Keeper:
                 self._forget(key, stored)
         return result
 
-    def _is_current(self, key: Any, flight: _Flight | None) -> bool:
+    def _is_current(self, key: _Key, flight: _Flight | None) -> bool:
         return (flight is None or flight.current) and key[0] is self._name
 
     def _stale(self, key: Hashable) -> _Found:
@@ -285,7 +284,7 @@ class Keeper:
             if self.cache.get(key, self) is stored:
                 self.cache.pop(key, None)
 
-    def _store(self, key: Hashable, instance: object, result: object) -> object:
+    def _store(self, key: _Key, instance: object, result: object) -> object:
         stored = result
         if instance is not None:
             key = self._owned_key(key, instance)
@@ -300,11 +299,13 @@ class Keeper:
             return stored
         return stored
 
-    def _owned_key(self, key: Any, instance: object) -> Hashable:
+    def _owned_key(self, key: _Key, instance: object) -> _Key:
         """The key with a reference that takes the entry out when the instance dies."""
         owner = self._owners.get(id(instance))
         if owner is None or owner() is not instance:
-            owner = self._owners[id(instance)] = _Owner(instance, _Farewell(self, id(instance)))
+            owner = _Owner(instance, _Farewell(self, id(instance)))
+            owner.keys = set()
+            self._owners[id(instance)] = owner
         owned = (key[0], owner, key[2])
         if owned not in owner.keys:
             owner.keys.add(owned)
@@ -333,7 +334,7 @@ class Keeper:
 
     def _refresh_if_old(
         self,
-        key: Hashable,
+        key: _Key,
         stored: object,
         instance: object,
         args: tuple[Any, ...],
@@ -359,10 +360,8 @@ class Keeper:
         return time.monotonic() - stored.since >= after
 
     def _unhashable(
-        self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: TypeError
+        self, key: _Key, args: tuple[Any, ...], kwargs: dict[str, Any], error: TypeError
     ) -> BaseException:
-        from leaksafe._cached import unhashable  # noqa: PLC0415  # that imports this
-
         try:
             hash(key)
         except TypeError:
@@ -394,11 +393,11 @@ def make_cache(
 ) -> MutableMapping[Any, Any]:
     """Return a mapping of ours for the results of one function."""
 
-    def result_of(stored: object) -> Any:
+    def result_of(stored: object) -> Any:  # noqa: ANN401
         found = _bring_back(stored.result if isinstance(stored, _Aged) else stored)
         return None if found is None else found[0]
 
-    def told(key: tuple[Any, Any, Any], stored: object, cause: Any) -> object:
+    def told(key: _Key, stored: object, cause: str) -> object:
         assert on_remove is not None
         return on_remove(key[2], result_of(stored), cause)
 
@@ -406,7 +405,7 @@ def make_cache(
         assert getsizeof is not None
         return getsizeof(result_of(stored))
 
-    def bytes_of(key: tuple[Any, Any, Any], stored: object) -> int:
+    def bytes_of(key: _Key, stored: object) -> int:
         return _entry_size(key[2], result_of(stored))
 
     weight: Callable[..., int] | None = None
@@ -425,12 +424,10 @@ def make_cache(
     return cache
 
 
-def copier(how: object) -> Callable[[Any], Any] | None:
+def copier(how: bool | Callable[[Any], Any]) -> Callable[[Any], Any] | None:
     """Return what makes each caller's own copy of a result."""
-    if how is None or how is False:
-        return None
-    if how is True:
-        return copy.deepcopy
+    if isinstance(how, bool):
+        return copy.deepcopy if how else None
     if callable(how):
         return how
     raise TypeError(f"copy must be True, or a callable, not {type(how).__name__}: {how!r}")

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::c_ulong;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyException;
@@ -92,11 +92,34 @@ fn this_thread() -> Thread {
     unsafe { ffi::PyThread_get_thread_ident() }
 }
 
-/// `_thread.allocate_lock`, imported while that is possible: not at the interpreter's end.
+/// How often this process, or one that it comes from, was forked: a look at that costs less than asking for its number.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Counts forks from now on, and imports `_thread.allocate_lock` while that is possible: not at the interpreter's end.
 ///
 /// # Errors
 /// When it can't be imported.
-pub fn prepare(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    #[cfg(unix)]
+    {
+        static COUNTED: std::sync::Once = std::sync::Once::new();
+        type Handler = Option<unsafe extern "C" fn()>;
+        unsafe extern "C" {
+            fn pthread_atfork(before: Handler, parent: Handler, child: Handler) -> std::ffi::c_int;
+        }
+        extern "C" fn forked() {
+            FORKS.fetch_add(1, Ordering::Relaxed);
+        }
+        COUNTED.call_once(|| {
+            // SAFETY: the handler is there for as long as this module, which is never unloaded, and does nothing that
+            // a child of a process with threads may not: it counts.
+            unsafe { pthread_atfork(None, None, Some(forked)) };
+        });
+    }
+    allocate_lock(py).map(|_| ())
+}
+
+fn allocate_lock(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static ALLOCATE_LOCK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     ALLOCATE_LOCK.import(py, "_thread", "allocate_lock")
 }
@@ -117,7 +140,7 @@ pub fn others_schedule(py: Python<'_>) -> PyResult<bool> {
 /// makes it: most flights have none.
 pub struct Flight {
     leader: Thread,
-    process: u32,
+    forks: u32,
     /// Whether what is made may still be kept: its key is on the board, and nobody has forgotten it meanwhile.
     current: AtomicBool,
     announced: AtomicBool,
@@ -182,7 +205,7 @@ impl Flight {
     pub fn depart() -> Arc<Self> {
         Arc::new(Self {
             leader: this_thread(),
-            process: std::process::id(),
+            forks: FORKS.load(Ordering::Relaxed),
             current: AtomicBool::new(true),
             announced: AtomicBool::new(false),
             end: Mutex::default(),
@@ -191,7 +214,7 @@ impl Flight {
 
     /// Whether it was under way in the parent when this process was forked, and so never lands here.
     pub fn is_lost(&self) -> bool {
-        self.process != std::process::id()
+        self.forks != FORKS.load(Ordering::Relaxed)
     }
 
     /// Whether what is computed for its key may be kept.
@@ -261,7 +284,7 @@ impl Flight {
                 return Ok(known(&end).filter(|_| end.outcome.is_none()));
             }
         }
-        let landed = prepare(py)?.call0()?;
+        let landed = allocate_lock(py)?.call0()?;
         landed.call_method0("acquire")?;
         let mut end = lock(&self.end);
         if end.outcome.is_some() {

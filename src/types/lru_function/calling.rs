@@ -59,7 +59,7 @@ impl LruFunction {
     ) -> PyResult<PyErr> {
         let py = slf.py();
         let (args, kwargs) = call.to_owned().arguments()?;
-        let explained = py.import("leaksafe._cached")?.call_method1(
+        let explained = py.import("leaksafe._parameters")?.call_method1(
             "unhashable",
             (&slf.get().function, args, kwargs, error.value(py)),
         )?;
