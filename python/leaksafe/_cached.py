@@ -123,7 +123,7 @@ def cached(
     function: Callable[..., Any] | None = None
     given: MutableMapping[Any, Any] | None = None
     if isinstance(cache, MutableMapping):
-        given = cache
+        given = cache  # pyright: ignore[reportUnknownVariableType]
     elif callable(cache):
         function = cache
     elif cache is not None:
@@ -243,7 +243,7 @@ def check_text(value: object, what: str) -> None:
         raise TypeError(f"{what} must be a str, not {type(value).__name__}: {value!r}")
 
 
-def _refuse(function: object) -> None:
+def _refuse(function: Callable[..., object]) -> None:
     """Raise for what can't be cached, with what to do instead."""
     its_name = getattr(function, "__qualname__", repr(function))
     kind = type(function).__name__
