@@ -1,6 +1,6 @@
 //! `get_or_create`: what many threads ask for at once is made by one of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
@@ -213,15 +213,17 @@ pub struct FlightsObject {
 }
 
 /// One of them, for the one who computes.
+///
+/// Not an owner: it is seen in the frames of an error, which the flight may end with and hold.
 #[pyclass(frozen, module = "leaksafe._core", name = "_Flight")]
-pub struct FlightObject(Arc<Flight>);
+pub struct FlightObject(Weak<Flight>);
 
 #[pymethods]
 impl FlightObject {
     /// Whether the result may be kept: nobody has forgotten its key meanwhile.
     #[getter]
     fn current(&self) -> bool {
-        self.0.is_current()
+        self.0.upgrade().is_some_and(|flight| flight.is_current())
     }
 }
 
@@ -247,16 +249,17 @@ impl FlightsObject {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         let hash = hash_of(key)?;
+        let compute = |flight| make.call1((FlightObject(Arc::downgrade(flight)),));
         let flight = match self.flights.board(key, key, hash, self.wait_timeout)? {
             Boarding::Leads(flight) => flight,
             Boarding::Landed(result) => return Ok(result.into_bound(py)),
             Boarding::Raised(error) => return Err(error),
-            Boarding::Alone(flight) => return make.call1((FlightObject(flight),)),
+            Boarding::Alone(flight) => return compute(&flight),
         };
         let present = look.call0().and_then(|found| found.extract());
         let result = match present {
             Ok(Some((result,))) => Ok(result),
-            Ok(None) => make.call1((FlightObject(Arc::clone(&flight)),)),
+            Ok(None) => compute(&flight),
             Err(error) => Err(error.into()),
         };
         let outcome = match &result {
