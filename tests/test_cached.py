@@ -30,7 +30,12 @@ def counted(**options: Any) -> tuple[Any, list[Any]]:
 
 
 # Both ways of keeping results: by the function itself, and in a mapping.
-WAYS: list[dict[str, Any]] = [{}, {"ttl": 600}, {"max_bytes": "1 MiB"}, {"cache_if": lambda _: True}]
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"ttl": 600},
+    {"max_bytes": "1 MiB"},
+    {"cache_if": lambda _: True},
+]
 both = pytest.mark.parametrize("options", WAYS, ids=lambda options: "+".join(options) or "plain")
 
 
@@ -475,7 +480,9 @@ def test_a_size_of_zero_keeps_nothing() -> None:
 # Recursion
 
 
-@pytest.mark.parametrize("decorate", [cached, cached(ttl=60), lru_cache], ids=["cached", "ttl", "lru"])
+@pytest.mark.parametrize(
+    "decorate", [cached, cached(ttl=60), lru_cache], ids=["cached", "ttl", "lru"]
+)
 def test_recursion_is_as_deep_as_functools(decorate: Any) -> None:
     def depth(decorator: Any) -> int:
         deepest = 0

@@ -96,7 +96,7 @@ def test_a_failure_is_not_kept() -> None:
 
     failing = Failing()
     with pytest.raises(Boom):
-        failing.value  # noqa: B018
+        failing.value
     assert failing.value == 2
 
 
@@ -121,7 +121,7 @@ def test_with_slots_it_needs_one_and_says_so() -> None:
             return 1
 
     with pytest.raises(TypeError, match=r"Bare have no __dict__.*slot='_norm'"):
-        Bare().norm  # noqa: B018
+        Bare().norm
 
     class Named:
         __slots__ = ("_norm", "calls")
@@ -144,7 +144,7 @@ def test_with_slots_it_needs_one_and_says_so() -> None:
             return 1
 
     with pytest.raises(TypeError, match="no slot '_norm'"):
-        Missing().norm  # noqa: B018
+        Missing().norm
 
 
 def test_wrong_use() -> None:

@@ -103,17 +103,13 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     #[cfg(unix)]
     {
         static COUNTED: std::sync::Once = std::sync::Once::new();
-        type Handler = Option<unsafe extern "C" fn()>;
-        unsafe extern "C" {
-            fn pthread_atfork(before: Handler, parent: Handler, child: Handler) -> std::ffi::c_int;
-        }
-        extern "C" fn forked() {
+        unsafe extern "C" fn forked() {
             FORKS.fetch_add(1, Ordering::Relaxed);
         }
         COUNTED.call_once(|| {
             // SAFETY: the handler is there for as long as this module, which is never unloaded, and does nothing that
             // a child of a process with threads may not: it counts.
-            unsafe { pthread_atfork(None, None, Some(forked)) };
+            unsafe { libc::pthread_atfork(None, None, Some(forked)) };
         });
     }
     allocate_lock(py).map(|_| ())

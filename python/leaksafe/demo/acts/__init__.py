@@ -6,5 +6,13 @@ from leaksafe.demo.acts.objects import ObjectsAct
 from leaksafe.demo.acts.page import PageAct
 from leaksafe.demo.acts.person import PersonAct
 from leaksafe.demo.acts.settings import SettingsAct
+from leaksafe.demo.acts.stampede import StampedeAct
 
-ACTS: tuple[Act, ...] = (CalculatorAct(), PageAct(), PersonAct(), ObjectsAct(), SettingsAct())
+ACTS: tuple[Act, ...] = (
+    CalculatorAct(),
+    PageAct(),
+    PersonAct(),
+    ObjectsAct(),
+    SettingsAct(),
+    StampedeAct(),
+)
