@@ -126,13 +126,15 @@ def test_with_slots_it_needs_one_and_says_so() -> None:
     class Named:
         __slots__ = ("_norm", "calls")
 
+        def __init__(self) -> None:
+            self.calls = 0
+
         @cached_property(slot="_norm")
         def norm(self) -> list[int]:
             self.calls += 1
             return [1]
 
     named = Named()
-    named.calls = 0
     assert named.norm is named.norm
     assert named.calls == 1
 

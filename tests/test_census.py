@@ -64,7 +64,7 @@ def test_functions_and_caches_are_listed_with_what_they_hold() -> None:
     assert seen.entries == 1
     assert seen.weight > 1000
     before = len(census())
-    caches = [LRUCache(3), TTLCache(3, 60), WeakCache(3)]
+    caches: list[Any] = [LRUCache(3), TTLCache(3, 60), WeakCache(3)]
     assert [row.kind for row in census()[before:]] == ["LRUCache", "TTLCache", "WeakCache"]
     caches[0]["a"] = 1
     assert census()[before].entries == 1
@@ -73,7 +73,7 @@ def test_functions_and_caches_are_listed_with_what_they_hold() -> None:
 def test_nothing_is_kept_alive() -> None:
     gc.collect()
     before = len(census())
-    caches = [LRUCache(1) for _ in range(1000)]
+    caches: list[Any] = [LRUCache(1) for _ in range(1000)]
     assert len(census()) == before + 1000
     del caches
     gc.collect()
@@ -94,12 +94,12 @@ def test_nothing_is_kept_alive() -> None:
 def test_where_each_was_made_if_asked_for() -> None:
     try:
         census(where=True)
-        known = LRUCache(1)
+        known: Any = LRUCache(1)
         line = sys._getframe().f_lineno - 1
         assert census()[-1].where == f"{__file__}:{line}"
     finally:
         census(where=False)
-    unknown = LRUCache(1)
+    unknown: Any = LRUCache(1)
     assert census()[-1].where is None
     assert (known.maxsize, unknown.maxsize) == (1, 1)
 

@@ -22,7 +22,7 @@ def called(text: str, times: int = 1, *, end: str = "") -> str:
     return text * times + end
 
 
-@cached(maxsize=100, ttl=timedelta(minutes=1), key=lambda text, **_: text, wait_timeout=5)
+@cached(maxsize=100, ttl=timedelta(minutes=1), key=str, wait_timeout=5)
 def with_options(text: str, times: int = 1, *, end: str = "") -> str:
     return text * times + end
 
