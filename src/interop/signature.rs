@@ -83,18 +83,17 @@ impl Signature {
         let mut items = given.to_vec();
         let first_default = self.positional.len() - self.defaults.len();
         for (at, name) in self.positional.iter().enumerate().skip(given.len()) {
-            let named = if at < self.unnamed {
+            let by_name = if at < self.unnamed {
                 None
             } else {
                 keywords.take(name.bind(py))
             };
             let default = || Some(self.defaults.get(at.checked_sub(first_default)?)?.bind(py));
-            items.push(named.or_else(default)?.clone());
+            items.push(by_name.or_else(default)?.clone());
         }
         let order = self.named.bind(py);
         for name in order.as_slice() {
-            let named = keywords.take(name.cast::<PyString>().ok()?);
-            let value = match named {
+            let value = match keywords.take(name.cast::<PyString>().ok()?) {
                 Some(value) => value.clone(),
                 None => self.named_defaults.bind(py).get_item(name).ok()??,
             };

@@ -146,12 +146,12 @@ pub(super) fn raise(
     py: Python<'_>,
     error: Result<PyErr, Box<dyn Any + Send>>,
 ) -> *mut ffi::PyObject {
-    error.unwrap_or_else(defect).restore(py);
+    error.unwrap_or_else(|panic| defect(&*panic)).restore(py);
     null_mut()
 }
 
 /// A panic as an exception.
-fn defect(panic: Box<dyn Any + Send>) -> PyErr {
+fn defect(panic: &(dyn Any + Send)) -> PyErr {
     let message = panic
         .downcast_ref::<&str>()
         .map(ToString::to_string)
@@ -301,11 +301,11 @@ unsafe fn touch_down<T: Remembering>(
                 }
                 Ok(result)
             }));
-            let kept = kept.unwrap_or_else(|panic| Err(defect(panic)));
+            let kept = kept.unwrap_or_else(|panic| Err(defect(&*panic)));
             let landed = if aboard.leads {
                 let outcome = kept.as_ref();
                 catch_unwind(AssertUnwindSafe(|| T::land(slf, &aboard, outcome)))
-                    .unwrap_or_else(|panic| Err(defect(panic)))
+                    .unwrap_or_else(|panic| Err(defect(&*panic)))
             } else {
                 Ok(())
             };

@@ -260,7 +260,7 @@ impl FlightsObject {
         let result = match present {
             Ok(Some((result,))) => Ok(result),
             Ok(None) => compute(&flight),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
         let outcome = match &result {
             _ if !flight.is_awaited() => Outcome::Nothing,

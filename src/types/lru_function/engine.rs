@@ -56,8 +56,7 @@ impl Engine {
             let typed = function.get().typed;
             let key = rest.borrowed(typed).key(None)?;
             if typed {
-                let types = rest.types();
-                (key, PyTuple::new(py, types)?)
+                (key, PyTuple::new(py, rest.types())?)
                     .into_pyobject(py)?
                     .into_any()
             } else {
