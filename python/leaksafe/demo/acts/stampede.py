@@ -11,7 +11,7 @@ from pathlib import Path
 from leaksafe import cached
 from leaksafe.demo.act import Act, Figure, Job, Options, Progress, Run, Sample
 
-_ROUNDS = 24
+_ROUNDS = 30
 _READERS = 200
 _SECONDS = 0.02
 _FUNCTOOLS, _CACHED = range(2)
