@@ -66,7 +66,7 @@ class _Owner(weakref.ref[Any]):
     """An instance in the keys of its results, which go when it goes."""
 
     __slots__ = ("keys",)
-    keys: set[Hashable]
+    keys: set[_Key]
 
 
 class _Aged:
@@ -285,9 +285,11 @@ class Keeper:
                 self.cache.pop(key, None)
 
     def _store(self, key: _Key, instance: object, result: object) -> object:
+        owner = None
         stored = result
         if instance is not None:
-            key = self._owned_key(key, instance)
+            owner = self._owner(instance)
+            key = (key[0], owner, key[2])
             stored = _put_away(instance, result)
         if self._aged:
             stored = _Aged(stored, time.monotonic())
@@ -297,29 +299,36 @@ class Keeper:
         except ValueError:
             # Heavier than the whole cache, or a closed one: the result stands all the same.
             return stored
+        # After the storing: what is noted and not there is forgotten.
+        if owner is not None and key not in owner.keys:
+            owner.keys.add(key)
+            self._owned += 1
+            if self._owned >= self._prune_at:
+                self._prune()
         return stored
 
-    def _owned_key(self, key: _Key, instance: object) -> _Key:
-        """The key with a reference that takes the entry out when the instance dies."""
+    def _owner(self, instance: object) -> _Owner:
+        """The reference that takes an instance's entries out when it dies."""
         owner = self._owners.get(id(instance))
         if owner is None or owner() is not instance:
             owner = _Owner(instance, _Farewell(self, id(instance)))
             owner.keys = set()
             self._owners[id(instance)] = owner
-        owned = (key[0], owner, key[2])
-        if owned not in owner.keys:
-            owner.keys.add(owned)
-            self._owned += 1
-            if self._owned >= self._prune_at:
-                self._prune()
-        return owned
+        return owner
+
+    def _holds(self, key: _Key) -> bool:
+        with self._lock:
+            return key in self.cache
 
     def _prune(self) -> None:
         """Forget the keys of entries that have left the mapping by themselves."""
         kept = 0
         for owner in list(self._owners.values()):
-            with self._lock:
-                owner.keys = {key for key in list(owner.keys) if key in self.cache}
+            for key in list(owner.keys):
+                if not self._holds(key):
+                    owner.keys.discard(key)
+                    if self._holds(key):  # stored by another thread meanwhile
+                        owner.keys.add(key)
             kept += len(owner.keys)
         self._owned = kept
         self._prune_at = max(_FEW, 2 * kept)
@@ -328,7 +337,9 @@ class Keeper:
         """Take out what was kept of an instance that has died."""
         if self._owners.get(address) is owner:
             del self._owners[address]
-        for key in list(owner.keys):
+        # They refer to the owner.
+        keys, owner.keys = owner.keys, set()
+        for key in keys:
             with self._lock:
                 self.cache.pop(key, None)
 
