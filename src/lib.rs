@@ -22,7 +22,7 @@ mod python {
     #[pymodule_export]
     use crate::types::living::{enter, living, record_places};
     #[pymodule_export]
-    use crate::types::lru_cache::{LruCache, rebuild, take};
+    use crate::types::lru_cache::{LruCache, keys, rebuild, take};
     #[pymodule_export]
     use crate::types::lru_function::{
         Elsewhere, LruFunction, LruMethod, Reaper, Results, bring_back, put_away,

@@ -140,7 +140,8 @@ def test_an_error_that_cannot_be_copied_is_shared_and_does_not_grow(
 
     errors = Slow(fail, **options).with_waiters(20)
     assert all(one is error for one in errors)
-    assert len(traceback.extract_tb(error.__traceback__)) < 12
+    # Each waiter has three frames of its own; some may raise it at the same time.
+    assert len(traceback.extract_tb(error.__traceback__)) < 40
 
 
 @both
@@ -279,17 +280,14 @@ def test_under_a_foreign_scheduler_nobody_waits(
     original = _thread.get_ident
     # As gevent and eventlet do: a function of theirs is in its place.
     monkeypatch.setattr(_thread, "get_ident", lambda: original())
-    slow = Slow(**options)
+    met = threading.Barrier(2, timeout=PATIENCE)
 
-    def late() -> Any:
-        wait(slow.begun)
-        slow.go.set()
-        return slow.f(1)
+    @cached(**options)
+    def f(key: int) -> int:
+        met.wait()
+        return key
 
-    begun_twice = threading.Event()
-    assert in_threads(lambda: slow.f(1), late) == [[1], [1]]
-    assert not begun_twice.is_set()
-    assert slow.calls == 2
+    assert in_threads(lambda: f(1), lambda: f(1)) == [1, 1]
 
 
 # Clearing during a flight

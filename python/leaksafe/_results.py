@@ -23,6 +23,7 @@ from leaksafe._core import (
     _entry_size,  # pyright: ignore[reportPrivateUsage]
     _Flight,  # pyright: ignore[reportPrivateUsage]
     _Flights,  # pyright: ignore[reportPrivateUsage]
+    _keys,  # pyright: ignore[reportPrivateUsage]
     _put_away,  # pyright: ignore[reportPrivateUsage]
 )
 from leaksafe._parameters import unhashable
@@ -207,7 +208,7 @@ class Keeper:
     # How it is done.
 
     def _keys(self, name: _Name) -> Iterator[Hashable]:
-        for key in list(self.cache):
+        for key in _keys_of(self.cache):
             if isinstance(key, tuple) and key[:1] == (name,):
                 yield key  # pyright: ignore[reportUnknownVariableType]
 
@@ -378,6 +379,15 @@ class Keeper:
         except TypeError:
             return unhashable(self._function, args, kwargs, error)
         return error
+
+
+def _keys_of(mapping: MutableMapping[Any, Any]) -> list[Any]:
+    """The keys at one moment, though other threads change the mapping."""
+    if isinstance(mapping, LRUCache):
+        return _keys(mapping)
+    if isinstance(mapping, WeakCache):
+        return mapping._keys()  # pyright: ignore[reportPrivateUsage]
+    return list(mapping)
 
 
 class _Farewell:

@@ -35,6 +35,7 @@ use crate::interop::equality::hash_of;
 use crate::interop::guard::Guarded;
 use crate::interop::{release, trace};
 
+pub use self::access::keys;
 pub use self::copying::rebuild;
 pub use self::removal::take;
 pub use self::state::Entries;
