@@ -14,6 +14,8 @@ mod python {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::types::computation::{Computation, computing};
+    #[pymodule_export]
     use crate::types::deep_sizeof::deep_sizeof;
     #[pymodule_export]
     use crate::types::flights::{FlightObject, FlightsObject};
@@ -22,10 +24,10 @@ mod python {
     #[pymodule_export]
     use crate::types::living::{enter, living, record_places};
     #[pymodule_export]
-    use crate::types::lru_cache::{LruCache, keys, rebuild, take};
+    use crate::types::lru_cache::{LruCache, keep, keys, rebuild, take};
     #[pymodule_export]
     use crate::types::lru_function::{
-        Elsewhere, LruFunction, LruMethod, Reaper, Results, bring_back, put_away,
+        Elsewhere, LruCall, LruFunction, LruMethod, Reaper, Results, bring_back, put_away,
     };
     #[pymodule_export]
     use crate::types::singleton::{Single, make_single, single_of};

@@ -9,6 +9,7 @@ from collections.abc import (
     Reversible,
     ValuesView,
 )
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import _CacheInfo  # pyright: ignore[reportPrivateUsage]  # it has no public name
 from inspect import Signature
@@ -66,9 +67,11 @@ __all__ = [
     "LRUCache",
     "TTLCache",
     "WeakIterator",
+    "_Computation",
     "_Elsewhere",
     "_Flight",
     "_Flights",
+    "_LruCall",
     "_LruFunction",
     "_LruMethod",
     "_Reaper",
@@ -82,9 +85,11 @@ __all__ = [
     "__version__",
     "_adopt",
     "_bring_back",
+    "_computing",
     "_defer_refcount",
     "_enter",
     "_entry_size",
+    "_keep",
     "_keys",
     "_living",
     "_make_single",
@@ -110,9 +115,11 @@ TRACEMALLOC_DOMAIN: int
 
 def _adopt(class_: type, name: str, /) -> None: ...
 def _bring_back(stand_in: object, /) -> tuple[Any] | None: ...
+def _computing() -> ContextVar[int | None]: ...
 def _defer_refcount(shared: object, /) -> None: ...
 def _enter(object: object, /) -> None: ...  # noqa: A002
 def _entry_size(key: object, value: object, /) -> int: ...
+def _keep(cache: LRUCache[_K, _V], key: _K, made: _V, /) -> _V: ...
 def _keys(cache: LRUCache[_K, Any], /) -> list[_K]: ...
 def _living() -> list[tuple[Any, str | None]]: ...
 def _make_single(
@@ -312,6 +319,18 @@ class _CacheParameters(TypedDict):
     refresh_after: NotRequired[_Lifetime]
     stale_if_error: NotRequired[_Lifetime]
 
+@disjoint_base
+class _Computation:
+    def __new__(cls) -> Self: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def forgotten(self) -> bool: ...
+    def forget(self) -> None: ...
+    def join(self, waiter: int, /) -> bool: ...
+    def part(self, waiter: int, /) -> None: ...
+    def end(self) -> None: ...
+
 @final
 class _LruFunction(Generic[_P, _R_co]):
     __name__: str
@@ -334,6 +353,7 @@ class _LruFunction(Generic[_P, _R_co]):
         signature: tuple[object, ...] | None = None,
         keeper: object = None,
         key: Callable[..., Any] | None = None,
+        coroutine: bool = False,
     ) -> Self: ...
     def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co: ...
     # As a class method, as an attribute of the class, as a method, as a static method. `self` is a
@@ -364,6 +384,13 @@ class _LruFunction(Generic[_P, _R_co]):
     def _removed(self) -> int: ...
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class _LruCall:
+    def look(self) -> object: ...
+    def make(self) -> object: ...
+    def keep(self, result: _T, flight: _Computation) -> _T: ...
+    def shared(self) -> None: ...
 
 @final
 class _LruMethod(Generic[_P, _R_co]):

@@ -24,6 +24,9 @@ def own_copy(error: BaseException, traceback: TracebackType | None) -> BaseExcep
 
 
 def _copy(error: BaseException) -> BaseException | None:
+    # BaseException.__reduce__ knows of args and __dict__ only.
+    if any(vars(base).get("__slots__") for base in type(error).__mro__):
+        return None
     try:
         own = copy.copy(error)
     except Exception:  # noqa: BLE001  # what its constructor or its __reduce__ raises is not ours

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from leaksafe._core import (
     _defer_refcount,  # pyright: ignore[reportPrivateUsage]
@@ -194,18 +195,11 @@ def _cached(
             f"{name} needs a callable, not {type(function).__name__}"
             + (below if isinstance(function, classmethod | property) else "")
         )
-    if inspect.iscoroutinefunction(function):
-        its_name = getattr(function, "__qualname__", repr(function))
-        cure = "an LRUCache" if age is None else "a TTLCache"
-        raise TypeError(
-            f"{its_name} is an async def: each call makes a coroutine, {name} would return the "
-            f"same one again, and it can be awaited only once. Keep what it returns in {cure}, or "
-            "decorate a plain function"
-        )
+    coroutine = inspect.iscoroutinefunction(function)
     if age is None:
-        wrapper = _LruFunction(function, maxsize, typed, bool(weak_self))
+        wrapper = _LruFunction(function, maxsize, typed, bool(weak_self), coroutine=coroutine)
     else:
-        wrapper = _LruFunction(function, maxsize, typed, bool(weak_self), *age)
+        wrapper = _LruFunction(function, maxsize, typed, bool(weak_self), *age, coroutine=coroutine)
     parameters: _CacheParameters = {"maxsize": maxsize, "typed": typed}
     if age is not None:
         parameters["ttl"], parameters["timer"] = age
@@ -221,6 +215,8 @@ def finish(
 ) -> None:
     """Give a wrapper what it has from its function, and note that it lives."""
     update_wrapper(wrapper, function)
+    if inspect.iscoroutinefunction(function):
+        _mark_coroutine_function(wrapper)
     # After update_wrapper: that copies the attributes of what may be a cached function, too.
     wrapper.cache_parameters = parameters
     if name is not None:
@@ -229,3 +225,19 @@ def finish(
     if "<locals>" not in getattr(wrapper, "__qualname__", "<locals>"):
         _defer_refcount(wrapper)
     _enter(wrapper)
+
+
+def _mark_coroutine_function(wrapper: Any) -> None:  # noqa: ANN401  # it gets attributes
+    """Have `inspect` and `asyncio` see that calls make coroutines."""
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(wrapper)
+        return
+    # 3.11 has no mark, but asks the code of whatever has the attributes of a function.
+    wrapper.__code__ = _as_coroutine.__code__
+    wrapper.__defaults__ = wrapper.__kwdefaults__ = None
+    if not hasattr(wrapper, "__name__"):  # of a partial
+        wrapper.__name__ = type(inspect.unwrap(wrapper)).__name__
+
+
+async def _as_coroutine() -> None:
+    """Lend its code's flags."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Self, SupportsIndex, TypeVar
 
 from leaksafe._core import (
@@ -59,6 +59,16 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
         cache = super().__new__(cls, maxsize)
         _enter(cache)
         return cache
+
+    async def aget_or_create(self, key: _K, factory: Callable[[], Awaitable[_V]]) -> _V:
+        """Return the value of `key`, made by the coroutine function `factory` where there is none.
+
+        `factory` takes no arguments and runs once for each key and event loop, in a task of its
+        own with the first caller's context. See `LRUCache.aget_or_create`.
+        """
+        from leaksafe._async_flights import weak_creation  # noqa: PLC0415  # it imports asyncio
+
+        return await weak_creation(self, key, factory)
 
     def __enter__(self) -> Self:
         return self

@@ -285,6 +285,23 @@ impl<'a, 'py> Call<'a, 'py> {
         Ok(PyTuple::new(self.py, items)?.into_any())
     }
 
+    /// An object that equals that of another call where their keys are the same, whatever it holds.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn equal_key(&self) -> PyResult<Bound<'py, PyAny>> {
+        let key = self.key(None)?;
+        let kind = if self.typed {
+            let types = self.items.iter().map(Bound::get_type);
+            PyTuple::new(self.py, types.collect::<Vec<_>>())?.into_any()
+        } else {
+            // A single argument is not the same as a tuple, nor an `int` or `str` alone as any other.
+            let kind = self.single().map_or(0, |only| 1 + u8::from(is_plain(only)));
+            kind.into_pyobject(self.py)?.into_any()
+        };
+        Ok(PyTuple::new(self.py, [key, kind])?.into_any())
+    }
+
     #[inline]
     fn compare_item(&self, stored: &Bound<'py, PyAny>, asked: &Bound<'py, PyAny>) -> Verdict {
         if stored.is(asked) {

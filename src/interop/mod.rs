@@ -22,4 +22,5 @@ pub mod signature;
 pub mod sizes;
 pub mod trace;
 pub mod vectorcall;
+pub mod waits;
 pub mod weak;

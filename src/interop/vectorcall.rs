@@ -121,6 +121,26 @@ pub trait Remembering: PyClass<Frozen = True> + Sync {
     ) -> PyResult<()>;
 }
 
+/// A coroutine function with remembered results: a call makes a coroutine, of a result or of its making.
+pub trait Awaiting: Remembering {
+    /// The coroutine function that returns its argument. Drops no `Py`.
+    ///
+    /// # Errors
+    /// When it can't be imported.
+    fn ready(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>>;
+
+    /// The coroutine that makes the result of a call, and keeps it under the key and hash of the call in order.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    fn making<'py>(
+        slf: &Bound<'py, Self>,
+        call: &Call<'_, 'py>,
+        in_order: &Call<'_, 'py>,
+        hash: u64,
+    ) -> PyResult<Bound<'py, PyAny>>;
+}
+
 /// What is to be done with the result of the function, which is yet to run.
 enum Miss {
     /// It isn't to run.
@@ -364,6 +384,86 @@ pub unsafe extern "C" fn call<T: Remembering>(
         };
         ffi::Py_LeaveRecursiveCall();
         result
+    }
+}
+
+/// Wraps an answer in a coroutine, or makes the one that will have it.
+///
+/// # Safety
+/// As [`call`]; `answer` is a new reference, or null where there is a `hash`.
+#[inline(never)]
+unsafe fn awaitable<T: Awaiting>(
+    callable: *mut ffi::PyObject,
+    (call, in_order): (&Call<'_, '_>, &Call<'_, '_>),
+    answer: *mut ffi::PyObject,
+    hash: Option<u64>,
+) -> *mut ffi::PyObject {
+    // SAFETY: the thread is attached, `callable` an instance of `T`, and `answer` a reference that is ours.
+    unsafe {
+        let py = Python::assume_attached();
+        let slf = Borrowed::from_ptr(py, callable);
+        let slf = slf.cast_unchecked::<T>();
+        let slf: &Bound<'_, T> = &slf;
+        let answer = Bound::from_owned_ptr_or_opt(py, answer);
+        let made = catch_unwind(AssertUnwindSafe(|| match (answer, hash) {
+            (Some(answer), _) => T::ready(py)?.call1((answer,)),
+            // `attach` itself would refuse while the interpreter ends.
+            (None, Some(hash)) => {
+                Python::attach_unchecked(|_| T::making(slf, call, in_order, hash))
+            }
+            (None, None) => Err(PyErr::fetch(py)),
+        }));
+        match made {
+            Ok(Ok(coroutine)) => coroutine.into_ptr(),
+            Ok(Err(error)) => raise(py, Ok(error)),
+            Err(panic) => raise(py, Err(panic)),
+        }
+    }
+}
+
+/// The `vectorcallfunc` of an [`Awaiting`] class.
+///
+/// # Safety
+/// Called by CPython, with an instance of `T`.
+pub unsafe extern "C" fn call_awaiting<T: Awaiting>(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as in `call`.
+    unsafe {
+        let py = Python::assume_attached();
+        let slf = Borrowed::from_ptr(py, callable);
+        let this = slf.cast_unchecked::<T>().get();
+        let positional = ffi::PyVectorcall_NARGS(count).unsigned_abs();
+        let call = Call::from_vectorcall(py, arguments, positional, &names, this.typed());
+        let arranged = this.arrange(&call);
+        let arranged = arranged.as_ref().map(|owned| owned.borrowed(this.typed()));
+        let key = arranged.as_ref().unwrap_or(&call);
+        let mut answer = hit(this, key);
+        let mut hash = None;
+        if answer.is_null() {
+            if ffi::Py_EnterRecursiveCall(
+                c" while calling a function that remembers its results".as_ptr(),
+            ) != 0
+            {
+                return null_mut();
+            }
+            let mut miss = Miss::No;
+            answer = before::<T>(callable, key, &mut miss);
+            ffi::Py_LeaveRecursiveCall();
+            match miss {
+                Miss::No if answer.is_null() => return null_mut(),
+                Miss::No => {}
+                Miss::Keep(of) => hash = Some(of),
+                Miss::Pass | Miss::Fly(_) => {
+                    let function = this.function().as_ptr();
+                    return ffi::PyObject_Vectorcall(function, arguments, count, names);
+                }
+            }
+        }
+        awaitable::<T>(callable, (&call, key), answer, hash)
     }
 }
 

@@ -83,6 +83,10 @@ impl Flights {
         loop {
             let (flight, leads) = self.join(key, probe, hash)?;
             if leads {
+                if let Err(error) = flight.lead(py) {
+                    self.land(py, hash, &flight, Outcome::Nothing)?;
+                    return Err(error);
+                }
                 return Ok(Boarding::Leads(flight));
             }
             if flight::others_schedule(py)? {

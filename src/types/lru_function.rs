@@ -13,6 +13,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::aging::{Aging, Timing, seconds};
 use super::arguments::Argument;
+use super::async_flights;
 use super::flights::Flights;
 use super::sweeper;
 use crate::core::{Cache, Slot};
@@ -25,6 +26,7 @@ use crate::interop::{trace, weak};
 mod ages;
 mod calling;
 mod classes;
+mod coroutine;
 mod engine;
 mod flying;
 mod instance;
@@ -34,6 +36,7 @@ mod results;
 mod storing;
 
 use classes::Classes;
+pub use coroutine::LruCall;
 use engine::Engine;
 pub use method::LruMethod;
 use owners::Owners;
@@ -115,6 +118,8 @@ pub struct LruFunction {
     cached: bool,
     /// The computations under way, where each is to be made once.
     flights: Option<Box<Flights>>,
+    /// The same, where the function makes coroutines.
+    awaited: Option<Py<PyAny>>,
     wait_timeout: Option<f64>,
     /// Where calls that mean the same are to be one.
     signature: Option<Box<Signature>>,
@@ -167,7 +172,7 @@ fn empty() -> &'static Entries {
 #[pymethods]
 impl LruFunction {
     #[new]
-    #[pyo3(signature = (function, maxsize, typed, weak_self, ttl = Argument::Absent, timer = None, /, *, cached = false, single_flight = false, wait_timeout = None, signature = None, keeper = None, key = None), text_signature = "(function, maxsize, typed, weak_self, ttl=..., timer=None, /, *, cached=False, single_flight=False, wait_timeout=None, signature=None, keeper=None, key=None)")]
+    #[pyo3(signature = (function, maxsize, typed, weak_self, ttl = Argument::Absent, timer = None, /, *, cached = false, single_flight = false, wait_timeout = None, signature = None, keeper = None, key = None, coroutine = false), text_signature = "(function, maxsize, typed, weak_self, ttl=..., timer=None, /, *, cached=False, single_flight=False, wait_timeout=None, signature=None, keeper=None, key=None, coroutine=False)")]
     #[allow(
         clippy::too_many_arguments,
         clippy::fn_params_excessive_bools,
@@ -186,6 +191,7 @@ impl LruFunction {
         signature: Option<&Bound<'_, PyAny>>,
         keeper: Option<Py<PyAny>>,
         key: Option<Py<PyAny>>,
+        coroutine: bool,
     ) -> PyResult<Self> {
         if !function.is_callable() {
             return Err(PyTypeError::new_err("the first argument must be callable"));
@@ -202,7 +208,11 @@ impl LruFunction {
         // As functools: a negative size is 0.
         let maxsize = maxsize.map(|maxsize| u64::try_from(maxsize).unwrap_or(0));
         Ok(Self {
-            entry: Some(vectorcall::call::<Self>),
+            entry: Some(if coroutine {
+                vectorcall::call_awaiting::<Self>
+            } else {
+                vectorcall::call::<Self>
+            }),
             function: function.clone().unbind(),
             first_parameter: Self::first_parameter(function),
             maxsize,
@@ -210,7 +220,10 @@ impl LruFunction {
             weak_self,
             timing: Timing::of(aging.as_ref()),
             cached,
-            flights: single_flight.then(Box::default),
+            flights: (single_flight && !coroutine).then(Box::default),
+            awaited: coroutine
+                .then(|| async_flights::flights(function.py(), wait_timeout))
+                .transpose()?,
             wait_timeout,
             signature: signature.map(Signature::new).transpose()?.map(Box::new),
             engine: keeper.map(|keeper| Engine::new(keeper, key)),
@@ -262,6 +275,7 @@ impl LruFunction {
         if let Some(flights) = &self.flights {
             flights.forget_all(py);
         }
+        self.forget_awaited(py)?;
         if let Some(engine) = &self.engine {
             engine.keeper.bind(py).call_method0("clear")?;
         }
@@ -411,6 +425,7 @@ impl LruFunction {
         }
         visit.call(&self.function)?;
         visit.call(&self.first_parameter)?;
+        visit.call(&self.awaited)?;
         if let Some(flights) = &self.flights {
             flights.visit(visit)?;
         }

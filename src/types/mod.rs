@@ -2,6 +2,8 @@
 
 pub mod aging;
 pub mod arguments;
+pub mod async_flights;
+pub mod computation;
 pub mod deep_sizeof;
 pub mod flights;
 pub mod iterator;

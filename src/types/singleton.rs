@@ -231,7 +231,9 @@ impl Single {
                     return Ok(None);
                 }
                 flight.announce(name);
-                let result = Self::build(slf, class, args, kwargs);
+                let result = flight
+                    .lead(py)
+                    .and_then(|()| Self::build(slf, class, args, kwargs));
                 let ended = this.state.with(py, |state| state.flight.take());
                 drop(ended);
                 let outcome = result.as_ref().map_or(Outcome::Nothing, |instance| {

@@ -242,6 +242,8 @@ impl Remembering for LruFunction {
         let py = slf.py();
         let result = result.as_unbound().bind(py);
         let place = Self::place(slf, call, result)?;
-        Self::put(slf, call, hash, place, false, flight)
+        Self::put(slf, call, hash, place, false, &|| {
+            flight.is_none_or(Flight::is_current)
+        })
     }
 }

@@ -6,7 +6,6 @@ use pyo3::types::{PyDict, PyTuple};
 use super::{Entries, LruFunction, State, empty, results};
 use crate::core::{Removed, Slot};
 use crate::interop::call::{Call, OwnedCall, WeaklyHeld};
-use crate::interop::flight::Flight;
 use crate::interop::lookup::locate;
 use crate::interop::{logging, trace};
 use crate::types::stats::Cause;
@@ -45,7 +44,7 @@ impl LruFunction {
         hash: u64,
         place: Place<'py>,
         anew: bool,
-        flight: Option<&Flight>,
+        is_current: &dyn Fn() -> bool,
     ) -> PyResult<()> {
         let py = slf.py();
         let now = slf.get().stamp(py)?;
@@ -68,7 +67,7 @@ impl LruFunction {
             // Always there: only the collector takes it, from what nobody can call.
             |state: &State| state.entries.as_ref().unwrap_or(empty()),
             |state, mut found| {
-                if flight.is_some_and(|flight| !flight.is_current()) {
+                if !is_current() {
                     unused = Some(new);
                     return None;
                 }
@@ -147,6 +146,7 @@ impl LruFunction {
         if let Some(flights) = &slf.get().flights {
             flights.forget(call, call.hash()?)?;
         }
+        slf.get().forget_one_awaited(call)?;
         let now = slf.get().now(py)?;
         let gone = Self::find_slot(slf, call, |state, found| {
             let slot = found?;
@@ -185,7 +185,11 @@ impl LruFunction {
         Ok(None)
     }
 
-    fn peek_call(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
+    /// The same of a call in order.
+    ///
+    /// # Errors
+    /// As [`peek`](Self::peek).
+    pub fn peek_call(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
         let py = slf.py();
         let now = slf.get().now(py)?;
         let pair = Self::find_slot(slf, call, |state, found| {
@@ -215,7 +219,7 @@ impl LruFunction {
                 engine.keeper.bind(slf.py()).call_method1("put", put)?;
             } else if slf.get().maxsize != Some(0) {
                 let place = Self::place(slf, &call, value)?;
-                Self::put(slf, &call, call.hash()?, place, true, None)?;
+                Self::put(slf, &call, call.hash()?, place, true, &|| true)?;
             }
         }
         Ok(())
