@@ -412,15 +412,11 @@ async def agenerator() -> Any:
     yield 1
 
 
-async def coroutine() -> None: ...
-
-
 @pytest.mark.parametrize(
     ("function", "words"),
     [
         (generator, "generator.*list or a tuple"),
         (agenerator, "generator"),
-        (coroutine, "async def"),
         (classmethod(str), "below @classmethod"),
         (staticmethod(len), "below @staticmethod"),
         (property(len), "below @property"),

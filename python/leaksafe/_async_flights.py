@@ -246,6 +246,17 @@ def _depart(
         _computation.reset(token)
 
 
+def apart(
+    loop: asyncio.AbstractEventLoop, body: Coroutine[object, object, None]
+) -> asyncio.Task[None]:
+    """Run a coroutine in a task that is no part of what this context makes."""
+    token = _computation.set(None)
+    try:
+        return loop.create_task(body)
+    finally:
+        _computation.reset(token)
+
+
 async def _fly(
     flight: Flight[_V],
     board: _Board[_K, _V],

@@ -84,6 +84,11 @@ def cached(
     wait for that, and get its result, or its `Exception`; of this nothing is kept. A function
     that asks for its own key runs, and so does the one that would close a circle of waiting.
 
+    An `async def` is computed once for each key and event loop of asyncio, in a task of its own
+    with the first caller's context; who asks meanwhile awaits it, whoever else is cancelled. It is
+    cancelled when nobody awaits it any more. Results are kept, never coroutines, and all event
+    loops share them.
+
     Args:
         cache: a mapping for the results: an `LRUCache`, `TTLCache` or `WeakCache`, or any
             `MutableMapping`. Functions that share one never get each other's results.
@@ -97,7 +102,8 @@ def cached(
         single_flight: whether threads wait for each other.
         wait_timeout: for how many seconds they do; a thread then computes by itself.
         refresh_after: the seconds after which a result is old: it is still answered at once, and
-            computed anew behind the caller, in a pool of 4 threads that all functions share.
+            computed anew behind the caller, in a pool of 4 threads that all functions share; what
+            is an `async def` in a task of the caller's event loop.
         stale_if_error: for so many seconds more than `ttl`, a result is answered where its
             computation raises an `Exception`.
         cache_if: gets a result, and says whether it is to be kept.
@@ -114,7 +120,7 @@ def cached(
 
     Raises:
         TypeError, ValueError: for arguments that are none, or don't go together; for generator
-            functions, whose results can be used only once; for `async def`.
+            functions, whose results can be used only once.
 
     A hit costs what one of `lru_cache` costs, O(1), unless one of `cache`, `max_bytes`,
     `getsizeof`, `key`, `refresh_after`, `stale_if_error`, `cache_if`, `copy` or `on_remove` is
@@ -180,20 +186,28 @@ def cached(
 
     def decorate(user_function: Callable[..., Any]) -> object:
         _refuse(user_function)
+        coroutine = inspect.iscoroutinefunction(user_function)
+        if coroutine and not single_flight:
+            raise TypeError(
+                f"{getattr(user_function, '__qualname__', user_function)} is an async def, whose "
+                "tasks always wait for each other: single_flight=False is for plain functions"
+            )
         called = name or str(getattr(user_function, "__qualname__", user_function))
         common: dict[str, Any] = {
             "cached": True,
             "signature": describe(user_function) if normalize and key is None else None,
         }
         if plain:
-            common.update(single_flight=bool(single_flight), wait_timeout=wait)
+            common.update(single_flight=bool(single_flight), wait_timeout=wait, coroutine=coroutine)
             age: Any = () if seconds is None else (seconds,)
             wrapper = _LruFunction(user_function, bound, bool(typed), True, *age, **common)
         else:
             mapping = given
             if mapping is None:
                 mapping = _results.make_cache(bound, max_bytes, lifetime, getsizeof, on_remove)
-            keeper = Keeper(user_function, called, mapping, given is None, options)
+            keeper = _keeper_class(coroutine)(
+                user_function, called, mapping, given is None, options
+            )
             wrapper = _LruFunction(
                 user_function, 0, bool(typed), True, **common, keeper=keeper, key=key
             )
@@ -257,7 +271,14 @@ def _refuse(function: Callable[..., object]) -> None:
             "over only once, and cached would return the same one again. Return a list or a tuple "
             "in its place, or decorate it with leaksafe.lazy"
         )
-    refuse_async(function, "cached")
+
+
+def _keeper_class(coroutine: bool) -> type[Keeper]:
+    if not coroutine:
+        return Keeper
+    from leaksafe._async_results import AsyncKeeper  # noqa: PLC0415  # it imports asyncio
+
+    return AsyncKeeper
 
 
 def refuse_async(function: object, decorator: str) -> None:

@@ -31,7 +31,7 @@ from leaksafe._weak_cache import WeakCache
 from leaksafe._weak_mappings import WeakIdDictionary
 
 _Found: TypeAlias = tuple[Any] | None
-_Key: TypeAlias = tuple[Any, Any, Hashable]
+Key: TypeAlias = tuple[Any, Any, Hashable]
 _FEW = 64
 
 
@@ -67,10 +67,10 @@ class _Owner(weakref.ref[Any]):
     """An instance in the keys of its results, which go when it goes."""
 
     __slots__ = ("keys",)
-    keys: set[_Key]
+    keys: set[Key]
 
 
-class _Aged:
+class Aged:
     """A result with the time at which it was computed."""
 
     __slots__ = ("result", "since")
@@ -112,7 +112,7 @@ class Keeper:
         own: bool,
         options: Options,
     ) -> None:
-        self._function = function
+        self.function = function
         self._name = _Name(name)
         self.cache = cache
         self._own = own
@@ -137,7 +137,7 @@ class Keeper:
         """Return the answer of a call, and whether it was there."""
         key = self._key(receiver, weakly, rest)
         try:
-            found = self._look(key)
+            found = self.look(key)
         except TypeError as error:
             raise self._unhashable(key, args, kwargs, error) from None
         if found is not None:
@@ -152,7 +152,7 @@ class Keeper:
             return self._make(key, instance, flight, args, kwargs)
 
         if self._options.single_flight:
-            stored = self._flights.once(key, lambda: self._look(key), make)
+            stored = self._flights.once(key, lambda: self.look(key), make)
         else:
             stored = make()
         return self._handed_out(stored), not computed
@@ -161,7 +161,7 @@ class Keeper:
         """Forget the result of a call, and return whether there was one."""
         key = self._key(receiver, weakly, rest)
         self._flights.forget(key)
-        there = self._look(key) is not None
+        there = self.look(key) is not None
         with self._lock:
             self.cache.pop(key, None)
         return there
@@ -212,10 +212,10 @@ class Keeper:
             if isinstance(key, tuple) and key[:1] == (name,):
                 yield key  # pyright: ignore[reportUnknownVariableType]
 
-    def _key(self, receiver: object, weakly: bool, rest: Hashable) -> _Key:
+    def _key(self, receiver: object, weakly: bool, rest: Hashable) -> Key:
         return (self._name, weakref.ref(receiver) if weakly else receiver, rest)
 
-    def _look(self, key: Hashable) -> _Found:
+    def look(self, key: Hashable) -> _Found:
         """The stored value of a key in a tuple, unless it is past its time, or its result gone."""
         missing = self
         with self._lock:
@@ -224,7 +224,7 @@ class Keeper:
 
     def _living(self, stored: object, overtime: float = 0.0) -> _Found:
         options = self._options
-        if self._aged and isinstance(stored, _Aged):
+        if self._aged and isinstance(stored, Aged):
             age = time.monotonic() - stored.since
             if options.ttl is not None and age >= options.ttl + overtime:
                 return None
@@ -232,7 +232,7 @@ class Keeper:
         return None if _bring_back(stored) is None else (stored,)
 
     def _result(self, stored: object) -> Any:  # noqa: ANN401
-        inner = stored.result if isinstance(stored, _Aged) else stored
+        inner = stored.result if isinstance(stored, Aged) else stored
         found = _bring_back(inner)
         return inner if found is None else found[0]
 
@@ -242,34 +242,43 @@ class Keeper:
 
     def _make(
         self,
-        key: _Key,
+        key: Key,
         instance: object,
         flight: _Flight | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> object:
-        options = self._options
         try:
-            result = self._function(*args, **kwargs)
+            result = self.function(*args, **kwargs)
         except Exception as error:
-            stale = self._stale(key)
+            stale = self.instead_of(key, error)
             if stale is None:
                 raise
+            return stale[0]
+        self.keep(key, instance, result, lambda: flight is None or flight.current)
+        return result
+
+    def instead_of(self, key: Hashable, error: Exception) -> _Found:
+        """Return the last result in place of an error, in a tuple, where there is one."""
+        stale = self._stale(key)
+        if stale is not None:
             _refresh.logger.warning(
                 "%r failed; its last result is answered", self._name, exc_info=error
             )
-            return stale[0]
-        if options.cache_if is not None and not options.cache_if(result):
-            return result
-        if self._is_current(key, flight):
+        return stale
+
+    def keep(
+        self, key: Key, instance: object, result: object, is_current: Callable[[], bool]
+    ) -> None:
+        """Store a result, unless it isn't to be kept or was forgotten meanwhile."""
+        cache_if = self._options.cache_if
+        if cache_if is not None and not cache_if(result):
+            return
+        if is_current() and key[0] is self._name:
             stored = self._store(key, instance, result)
-            if not self._is_current(key, flight):
+            if not is_current() or key[0] is not self._name:
                 # Forgotten between the question and the storing.
                 self._forget(key, stored)
-        return result
-
-    def _is_current(self, key: _Key, flight: _Flight | None) -> bool:
-        return (flight is None or flight.current) and key[0] is self._name
 
     def _stale(self, key: Hashable) -> _Found:
         overtime = self._options.stale_if_error
@@ -285,7 +294,7 @@ class Keeper:
             if self.cache.get(key, self) is stored:
                 self.cache.pop(key, None)
 
-    def _store(self, key: _Key, instance: object, result: object) -> object:
+    def _store(self, key: Key, instance: object, result: object) -> object:
         owner = None
         stored = result
         if instance is not None:
@@ -293,7 +302,7 @@ class Keeper:
             key = (key[0], owner, key[2])
             stored = _put_away(instance, result)
         if self._aged:
-            stored = _Aged(stored, time.monotonic())
+            stored = Aged(stored, time.monotonic())
         try:
             with self._lock:
                 self.cache[key] = stored
@@ -317,7 +326,7 @@ class Keeper:
             self._owners[id(instance)] = owner
         return owner
 
-    def _holds(self, key: _Key) -> bool:
+    def _holds(self, key: Key) -> bool:
         with self._lock:
             return key in self.cache
 
@@ -346,38 +355,38 @@ class Keeper:
 
     def _refresh_if_old(
         self,
-        key: _Key,
+        key: Key,
         stored: object,
         instance: object,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
         after = self._options.refresh_after
-        if after is None or not self._is_old(stored):
+        if after is None or not self.is_old(stored):
             return
 
         def look() -> _Found:
-            found = self._look(key)
-            return None if found is None or self._is_old(found[0]) else found
+            found = self.look(key)
+            return None if found is None or self.is_old(found[0]) else found
 
         def make(flight: _Flight) -> object:
             return self._make(key, instance, flight, args, kwargs)
 
         _refresh.behind(key, lambda: self._flights.once(key, look, make))
 
-    def _is_old(self, stored: object) -> bool:
+    def is_old(self, stored: object) -> bool:
         after = self._options.refresh_after
-        if after is None or not isinstance(stored, _Aged):
+        if after is None or not isinstance(stored, Aged):
             return False
         return time.monotonic() - stored.since >= after
 
     def _unhashable(
-        self, key: _Key, args: tuple[Any, ...], kwargs: dict[str, Any], error: TypeError
+        self, key: Key, args: tuple[Any, ...], kwargs: dict[str, Any], error: TypeError
     ) -> BaseException:
         try:
             hash(key)
         except TypeError:
-            return unhashable(self._function, args, kwargs, error)
+            return unhashable(self.function, args, kwargs, error)
         return error
 
 
@@ -415,10 +424,10 @@ def make_cache(
     """Return a mapping of ours for the results of one function."""
 
     def result_of(stored: object) -> Any:  # noqa: ANN401
-        found = _bring_back(stored.result if isinstance(stored, _Aged) else stored)
+        found = _bring_back(stored.result if isinstance(stored, Aged) else stored)
         return None if found is None else found[0]
 
-    def told(key: _Key, stored: object, cause: str) -> object:
+    def told(key: Key, stored: object, cause: str) -> object:
         assert on_remove is not None
         return on_remove(key[2], result_of(stored), cause)
 
@@ -426,7 +435,7 @@ def make_cache(
         assert getsizeof is not None
         return getsizeof(result_of(stored))
 
-    def bytes_of(key: _Key, stored: object) -> int:
+    def bytes_of(key: Key, stored: object) -> int:
         return _entry_size(key[2], result_of(stored))
 
     weight: Callable[..., int] | None = None
