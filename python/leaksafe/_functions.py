@@ -81,6 +81,9 @@ def lru_cache(
 
     On a method, the instance is not kept alive: what was remembered of it goes when it goes.
     `weak_self=False` keeps it, as functools does.
+
+    Of an `async def` the results are remembered, not the coroutines; in each event loop of asyncio
+    one task computes for all that ask at once, and is cancelled when nobody waits for it any more.
     """
     return _decorator("lru_cache", maxsize, typed, weak_self)
 
