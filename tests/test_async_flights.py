@@ -93,7 +93,7 @@ def test_a_ring_through_aget_or_create_of_two_caches() -> None:
         return await one.aget_or_create("key", first)
 
     async def main() -> None:
-        both = one.aget_or_create("key", first), two.aget_or_create("key", second)
+        both = [one.aget_or_create("key", first), two.aget_or_create("key", second)]
         assert await asyncio.gather(*both) == [7, 7]
 
     asyncio.run(main())
@@ -159,7 +159,7 @@ def test_a_ring_of_two_keys_through_a_task_and_a_thread() -> None:
             return asyncio.run_coroutine_threadsafe(front(), loop).result()
 
         ahead = asyncio.to_thread(slow.get_or_create, "key", back)
-        assert await asyncio.gather(front(), ahead) == [7, 7]
+        assert tuple(await asyncio.gather(front(), ahead)) == (7, 7)
 
     asyncio.run(main())
 

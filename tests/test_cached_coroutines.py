@@ -137,7 +137,7 @@ def test_normalized_calls_are_one() -> None:
             await asyncio.sleep(0)
             return x + y
 
-        asked = function(1), function(x=1), function(1, 7), function(y=7, x=1)
+        asked = [function(1), function(x=1), function(1, 7), function(y=7, x=1)]
         assert await asyncio.gather(*asked) == [8] * 4 and calls == [(1, 7)]
         # one computed, and three had it computed
         assert function.cache_info()[:2] == (3, 1)

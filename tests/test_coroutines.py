@@ -87,7 +87,7 @@ async def settled(rounds: int = 5) -> None:
 def test_the_result_is_remembered_and_no_coroutine(decorate: Any) -> None:
     calls = []
 
-    @decorate
+    @decorate  # type: ignore[untyped-decorator]
     async def double(number: int) -> list[int]:
         calls.append(number)
         await asyncio.sleep(0)
@@ -167,8 +167,8 @@ def test_equal_arguments_of_different_kinds_are_told_apart_while_they_are_made()
 
     async def main() -> None:
         loose, strict = lru_cache(kind), lru_cache(typed=True)(kind)
-        assert await asyncio.gather(loose(1), loose(1.0), loose((1,))) == ["1", "1.0", "(1,)"]
-        assert await asyncio.gather(strict(1), strict(1.0), strict(True)) == ["1", "1.0", "True"]
+        assert await asyncio.gather(*map(loose, (1, 1.0, (1,)))) == ["1", "1.0", "(1,)"]
+        assert await asyncio.gather(*map(strict, (1, 1.0, True))) == ["1", "1.0", "True"]
 
     run(main)
 
@@ -394,7 +394,7 @@ def test_an_error_that_cannot_be_copied_is_the_same_with_its_traceback_reset() -
                 raise error
 
             gate, function = gated(fail)
-            lengths = []
+            lengths: list[int] = []
 
             async def ask(function: Any = function, lengths: list[int] = lengths) -> object:
                 try:
@@ -618,7 +618,7 @@ def test_without_an_event_loop_it_is_said() -> None:
         return 1
 
     with pytest.raises(RuntimeError, match=r"event loop of asyncio.*trio"):
-        function().send(None)  # type: ignore[attr-defined]
+        function().send(None)
 
 
 def test_only_an_async_function_is_awaited() -> None:

@@ -45,7 +45,7 @@ class Checked:
     def __init__(self, decorate: Any) -> None:
         clock = self.clock = Clock()
 
-        @decorate
+        @decorate  # type: ignore[untyped-decorator]
         async def function(key: int) -> tuple[int, int]:
             begun = clock.now()
             chance = random.random()
