@@ -38,7 +38,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+)
 
 from leaksafe._core import (
     LRUCache,
@@ -54,6 +63,7 @@ if TYPE_CHECKING:
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+_K_co = TypeVar("_K_co", covariant=True)
 
 
 class _Missing(Enum):
@@ -111,6 +121,46 @@ class Flight(_Computation, Generic[_V]):
         return not first
 
 
+class Asked(Protocol[_K_co, _V]):
+    """What is asked for: what `once` is given, as one object."""
+
+    @property
+    def key(self) -> _K_co: ...
+    @property
+    def look(self) -> Callable[[], _V | Missing]: ...
+    @property
+    def make(self) -> Callable[[], Awaitable[_V]]: ...
+    @property
+    def keep(self) -> Callable[[_V, Flight[_V]], _V]: ...
+    @property
+    def shared(self) -> Callable[[], object]: ...
+
+
+class _Asked(Generic[_K, _V]):
+    __slots__ = ("_keep", "key", "look", "make", "shared")
+
+    def __init__(
+        self,
+        key: _K,
+        look: Callable[[], _V | Missing],
+        make: Callable[[], Awaitable[_V]],
+        keep: Callable[[_V, Flight[_V]], _V] | None,
+        shared: Callable[[], object],
+    ) -> None:
+        self.key = key
+        self.look = look
+        self.make = make
+        self._keep = keep
+        self.shared = shared
+
+    def keep(self, made: _V, flight: Flight[_V]) -> _V:
+        return made if self._keep is None else self._keep(made, flight)
+
+
+def _nothing() -> None:
+    pass
+
+
 _Board: TypeAlias = "WeakValueDictionary[_K, Flight[_V]]"
 
 
@@ -125,15 +175,20 @@ class Flights(Generic[_K, _V]):
             WeakKeyDictionary()
         )
 
-    async def once(
+    def once(
         self,
         key: _K,
         look: Callable[[], _V | Missing],
         make: Callable[[], Awaitable[_V]],
         keep: Callable[[_V, Flight[_V]], _V] | None = None,
         shared: Callable[[], object] | None = None,
-    ) -> _V:
-        """Return what `look` finds, or else what `make` makes, in one task for all who ask."""
+    ) -> Coroutine[Any, Any, _V]:
+        """Return a coroutine of what `look` finds, or else what `make` makes for all who ask."""
+        return self.once_for(_Asked(key, look, make, keep, shared or _nothing))
+
+    async def once_for(self, asked: Asked[_K, _V]) -> _V:
+        """Return what is looked for, or else made, in one task for all who ask."""
+        key = asked.key
         loop = _running_loop()
         board = self._boards.get(loop)
         if board is None:
@@ -143,18 +198,18 @@ class Flights(Generic[_K, _V]):
             flight = board.get(key)
             leads = flight is None or flight.over
             if flight is None or leads:
-                found = look()
+                found = asked.look()
                 if found is not MISSING:
                     return found
                 flight = board[key] = Flight[_V]()
             elif within is not None and not flight.join(within):
-                return await _alone(flight, make, keep)
+                return await _alone(flight, asked)
             future: asyncio.Future[bool | None] = loop.create_future()
             timer = None
             flight.waiting[future] = None
             try:
                 if leads:
-                    _depart(flight, _fly(flight, board, key, make, keep), loop)
+                    _depart(flight, _fly(flight, board, asked), loop)
                 elif self._wait_timeout is not None:
                     timer = loop.call_later(self._wait_timeout, _too_long, future)
                 first = await future
@@ -168,11 +223,11 @@ class Flights(Generic[_K, _V]):
                     if not flight.waiting:
                         _leave(flight, board, key)
             if first is None:
-                return await _alone(flight, make, keep)
+                return await _alone(flight, asked)
             outcome = flight.outcome
             if not isinstance(outcome, _Failure):
-                if shared is not None and not leads:
-                    shared()
+                if not leads:
+                    asked.shared()
                 return outcome
             error, traceback = outcome.error, outcome.traceback
             for_all = isinstance(error, Exception)
@@ -217,14 +272,10 @@ def _running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
-async def _alone(
-    flight: Flight[_V],
-    make: Callable[[], Awaitable[_V]],
-    keep: Callable[[_V, Flight[_V]], _V] | None,
-) -> _V:
+async def _alone(flight: Flight[_V], asked: Asked[_K, _V]) -> _V:
     """Make it beside a flight that can't be waited for."""
-    value = await make()
-    return value if keep is None or flight.forgotten else keep(value, flight)
+    value = await asked.make()
+    return value if flight.forgotten else asked.keep(value, flight)
 
 
 def _too_long(future: asyncio.Future[bool | None]) -> None:
@@ -257,25 +308,19 @@ def apart(
         _computation.reset(token)
 
 
-async def _fly(
-    flight: Flight[_V],
-    board: _Board[_K, _V],
-    key: _K,
-    make: Callable[[], Awaitable[_V]],
-    keep: Callable[[_V, Flight[_V]], _V] | None,
-) -> None:
+async def _fly(flight: Flight[_V], board: _Board[_K, _V], asked: Asked[_K, _V]) -> None:
     """Make it, and tell those who wait."""
     try:
-        value = await make()
-        if keep is not None and not flight.forgotten:
-            value = keep(value, flight)
+        value = await asked.make()
+        if not flight.forgotten:
+            value = asked.keep(value, flight)
     except BaseException as error:
         if not flight.land(_Failure(error)):
             raise
     else:
         flight.land(value)
     finally:
-        _take_off(flight, board, key)
+        _take_off(flight, board, asked.key)
         del flight  # which has the error, whose traceback has this frame
 
 

@@ -65,6 +65,16 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
 
         `factory` takes no arguments and runs once for each key and event loop, in a task of its
         own with the first caller's context. See `LRUCache.aget_or_create`.
+
+        >>> import asyncio
+        >>> from leaksafe import WeakCache
+        >>> class Picture: ...
+        >>> async def load():
+        ...     return Picture()
+        >>> pictures = WeakCache(9)
+        >>> picture = asyncio.run(pictures.aget_or_create("cat", load))
+        >>> pictures["cat"] is picture
+        True
         """
         from leaksafe._async_flights import weak_creation  # noqa: PLC0415  # it imports asyncio
 

@@ -82,6 +82,16 @@ class WeakValueDictionary(_WeakValues[_K, _V]):
 
         `factory` takes no arguments and runs once for each key and event loop, in a task of its
         own with the first caller's context. See `LRUCache.aget_or_create`.
+
+        >>> import asyncio
+        >>> from leaksafe import WeakValueDictionary
+        >>> class Picture: ...
+        >>> async def load():
+        ...     return Picture()
+        >>> pictures = WeakValueDictionary()
+        >>> picture = asyncio.run(pictures.aget_or_create("cat", load))
+        >>> pictures["cat"] is picture
+        True
         """
         from leaksafe._async_flights import weak_creation  # noqa: PLC0415  # it imports asyncio
 

@@ -12,12 +12,13 @@ use crate::interop::vectorcall::Awaiting;
 use crate::types::async_flights;
 use crate::types::computation::Computation;
 
-type Arguments = (Py<PyTuple>, Py<PyDict>);
+type Arguments = (Py<PyTuple>, Option<Py<PyDict>>);
 
 /// A call whose result is to be made: what a flight is given.
 #[pyclass(frozen, module = "leaksafe._core", name = "_LruCall")]
 pub struct LruCall {
     function: Py<LruFunction>,
+    key: Py<PyAny>,
     asked: Arguments,
     /// The same in the order of the key, where that is another.
     in_order: Option<Arguments>,
@@ -25,14 +26,18 @@ pub struct LruCall {
 }
 
 fn arguments(call: &Call<'_, '_>) -> PyResult<Arguments> {
+    let (args, names) = call.parts();
+    if names.is_none() {
+        return Ok((PyTuple::new(call.py(), args)?.unbind(), None));
+    }
     let (args, kwargs) = call.to_owned().arguments()?;
-    Ok((args.unbind(), kwargs.unbind()))
+    Ok((args.unbind(), Some(kwargs.unbind())))
 }
 
 impl LruCall {
     fn in_order<'py>(&self, py: Python<'py>) -> PyResult<OwnedCall<'py>> {
         let (args, kwargs) = self.in_order.as_ref().unwrap_or(&self.asked);
-        OwnedCall::new(args.bind(py), Some(kwargs.bind(py)))
+        OwnedCall::new(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
     }
 
     /// It was counted as a miss, but others had the result made.
@@ -46,6 +51,12 @@ impl LruCall {
 
 #[pymethods]
 impl LruCall {
+    /// What equals that of another call where the calls mean the same.
+    #[getter]
+    fn key(&self, py: Python<'_>) -> Py<PyAny> {
+        self.key.clone_ref(py)
+    }
+
     /// What is remembered, or `MISSING`.
     fn look<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let function = self.function.bind(py);
@@ -63,7 +74,7 @@ impl LruCall {
     fn make<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let (args, kwargs) = &self.asked;
         let function = self.function.get().function.bind(py);
-        function.call(args.bind(py), Some(kwargs.bind(py)))
+        function.call(args.bind(py), kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
     }
 
     /// Remembers the result, unless the flight was forgotten, and returns it.
@@ -89,6 +100,7 @@ impl LruCall {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.function)?;
+        visit.call(&self.key)?;
         for (args, kwargs) in std::iter::once(&self.asked).chain(&self.in_order) {
             visit.call(args)?;
             visit.call(kwargs)?;
@@ -135,20 +147,16 @@ impl Awaiting for LruFunction {
             })?;
         let pending = LruCall {
             function: slf.clone().unbind(),
+            key: in_order.equal_key()?.unbind(),
             asked: arguments(call)?,
             in_order: (!std::ptr::eq(call, in_order))
                 .then(|| arguments(in_order))
                 .transpose()?,
             hash,
         };
-        let pending = Bound::new(py, pending)?;
-        let asked = (
-            in_order.equal_key()?,
-            pending.getattr(intern!(py, "look"))?,
-            pending.getattr(intern!(py, "make"))?,
-            pending.getattr(intern!(py, "keep"))?,
-            pending.getattr(intern!(py, "shared"))?,
-        );
-        awaited.bind(py).call_method1(intern!(py, "once"), asked)
+        let pending = (Bound::new(py, pending)?,);
+        awaited
+            .bind(py)
+            .call_method1(intern!(py, "once_for"), pending)
     }
 }
