@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benches import coroutines, cached, expiry, fresh, functions, mapping, threads, weak, weighing
+from benches import cached, coroutines, expiry, fresh, functions, mapping, threads, weak, weighing
 from benches.measure import Settings, pin
 from benches.peers import Peer, load
 from benches.table import Section, render, summary

@@ -47,6 +47,7 @@ from typing import (
     Protocol,
     TypeAlias,
     TypeVar,
+    cast,
 )
 
 from leaksafe._core import (
@@ -184,7 +185,8 @@ class Flights(Generic[_K, _V]):
         shared: Callable[[], object] | None = None,
     ) -> Coroutine[Any, Any, _V]:
         """Return a coroutine of what `look` finds, or else what `make` makes for all who ask."""
-        return self.once_for(_Asked(key, look, make, keep, shared or _nothing))
+        asked = _Asked(key, look, make, keep, shared or _nothing)
+        return self.once_for(cast("Asked[_K, _V]", asked))  # pyright takes attributes for methods
 
     async def once_for(self, asked: Asked[_K, _V]) -> _V:
         """Return what is looked for, or else made, in one task for all who ask."""
