@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benches import expiry, fresh, functions, mapping, threads, weak, weighing
+from benches import cached, coroutines, expiry, fresh, functions, mapping, threads, weak, weighing
 from benches.measure import Settings, pin
 from benches.peers import Peer, load
 from benches.table import Section, render, summary
@@ -19,11 +19,13 @@ Suite = Callable[[str, dict[str, Peer], Settings], Section]
 SUITES: dict[str, Suite] = {
     **dict.fromkeys(mapping.OPERATIONS, mapping.section),
     **dict.fromkeys(functions.CALLS, functions.section),
+    **dict.fromkeys(coroutines.CASES, coroutines.section),
     **dict.fromkeys(fresh.MEASURES, fresh.section),
     **dict.fromkeys(weighing.MEASURES, weighing.section),
     **dict.fromkeys(threads.SCALING, threads.section),
     **dict.fromkeys((*weak.OPERATIONS, *weak.MEASURES), weak.section),
     **dict.fromkeys(expiry.EXPIRY, expiry.section),
+    **dict.fromkeys(cached.CACHED, cached.section),
 }
 
 

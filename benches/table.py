@@ -55,12 +55,14 @@ class Section:
 
 
 STANDARD = ("dict", "functools", "weakref", "property", "LRU")
+FOR_COROUTINES = ("no cache", "async-lru")
 INSTALLED = ("cachebox", "lru-dict", "cachetools", "moka-py", "theine")
 
 
 def render(section: Section) -> str:
-    standard = [peer for peer in STANDARD if any(peer in row.peers for row in section.rows)]
-    columns = [*standard, *INSTALLED]  # a column of gaps shows an installable peer that is missing
+    some = [*STANDARD, *FOR_COROUTINES]
+    some = [peer for peer in some if any(peer in row.peers for row in section.rows)]
+    columns = [*some, *INSTALLED]  # a column of gaps shows an installable peer that is missing
     heads = ["workload", "1.00 is", "leaksafe", "quartiles", "target", "verdict", *columns]
     lines = [heads]
     for row in section.rows:

@@ -16,13 +16,21 @@ mod python {
     #[pymodule_export]
     use crate::types::alarm::Alarm;
     #[pymodule_export]
+    use crate::types::computation::{Computation, computing};
+    #[pymodule_export]
     use crate::types::deep_sizeof::deep_sizeof;
+    #[pymodule_export]
+    use crate::types::flights::{FlightObject, FlightsObject};
     #[pymodule_export]
     use crate::types::iterator::CacheIterator;
     #[pymodule_export]
-    use crate::types::lru_cache::{LruCache, rebuild, take};
+    use crate::types::living::{enter, living, record_places};
     #[pymodule_export]
-    use crate::types::lru_function::{Elsewhere, LruFunction, LruMethod, Reaper, Results};
+    use crate::types::lru_cache::{LruCache, keep, keys, rebuild, take};
+    #[pymodule_export]
+    use crate::types::lru_function::{
+        Elsewhere, LruCall, LruFunction, LruMethod, Reaper, Results, bring_back, put_away,
+    };
     #[pymodule_export]
     use crate::types::singleton::{Single, make_single, single_of};
     #[pymodule_export]

@@ -136,7 +136,7 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
     assert f"{LOOKUPS:,} pairs" in ended.stdout
     assert f"chart: {chart}" in ended.stdout
 
-    _, calculator, pages, logins, people, objects, settings = ended.stdout.split("result:")
+    _, calculator, pages, logins, people, objects, settings, stampede = ended.stdout.split("result:")
     text = " ".join(ET.fromstring(chart.read_text(encoding="utf-8")).itertext())
     for figures in expected_of_the_calculator(tmp_path):
         assert figures in calculator
@@ -152,6 +152,7 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
     for side, at_hand in (("a list", LOOKUPS), ("a generator", 0), ("LazyObjects", LOOKUPS)):
         assert re.search(rf"{side}: +[0-9.]+ MiB, {at_hand:,} objects at hand", objects)
     assert re.search("singleton: +240 built, 0 rounds with more than one", settings)
+    assert re.search("cached: +30 computations", stampede)
     for label in (
         "dict, never emptied",
         f"LRUCache({MAXSIZE:_})",
@@ -160,6 +161,7 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
         "live instances",
         "live objects",
         "instances built",
+        "computations",
     ):
         assert label in text
     for tenth in range(10, 101, 10):
@@ -174,13 +176,12 @@ def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) ->
     heights: list[list[float]] = []
     for line in root.iter("{http://www.w3.org/2000/svg}polyline"):
         points = [point.split(",") for point in line.attrib["points"].split()]
-        assert len(points) > 200
+        assert len(points) > 20
         across = [float(x) for x, _ in points]
         assert across == sorted(across)
         heights.append([-float(y) for _, y in points])
-    bounded, unbounded, dropped, kept, expired, lasting, freed, waiting, *objects, once, often = (
-        heights
-    )
+    *heights, once, often, alone, stampede = heights
+    bounded, unbounded, dropped, kept, expired, lasting, freed, waiting, *objects = heights
     assert unbounded[-1] - unbounded[0] > 2 * (bounded[-1] - bounded[0])
     assert kept == sorted(kept)
     # From the axis it takes one step, for the page that is read, and goes back to the axis.
@@ -199,6 +200,7 @@ def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) ->
     lazily, generated, listed = (line[-1] - line[0] for line in objects)
     assert listed > 2 * max(lazily, generated)
     assert often[-1] >= once[-1]
+    assert stampede[-1] - stampede[0] > 10 * (alone[-1] - alone[0])
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 120), (24, 80), (10, 40), (3, 12)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import asyncio
 import copy
 import decimal
 import enum
@@ -540,32 +539,6 @@ def test_one_function_decorated_twice_has_two_caches() -> None:
     over = OURS(one)
     over(1), over(1)
     assert over.cache_info()[:2] == (1, 1) and one.cache_info()[:2] == (2, 1)
-
-
-def test_async_functions_are_refused() -> None:
-    async def function(x: int) -> int:
-        return x
-
-    async def method(self: object) -> int:
-        return 1
-
-    for decorate in (OURS, OURS(), OURS(3), OURS(typed=True), OUR_CACHE):
-        for refused in (function, method, functools.partial(function, 1)):
-            with pytest.raises(TypeError, match=r"async|coroutine"):
-                decorate(refused)
-
-    # what only hands out an awaitable is the caller's affair
-    @lru_cache
-    def later() -> asyncio.Future[int]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[int] = loop.create_future()
-        loop.call_soon(future.set_result, 7)
-        return future
-
-    async def twice() -> list[int]:
-        return [await later(), await later()]
-
-    assert asyncio.run(twice()) == [7, 7]
 
 
 def test_threads_share_one_cache() -> None:

@@ -2,6 +2,9 @@
 
 from leaksafe import _exit as _exit
 from leaksafe import _logging as _logging
+from leaksafe._cached import cached
+from leaksafe._cached_property import cached_property
+from leaksafe._census import Living, census, clear_all
 from leaksafe._core import LRUCache, TTLCache, __version__, deep_sizeof, weakattr
 from leaksafe._functions import LeakWarning, cache, lru_cache, ttl_cache
 from leaksafe._lazy import LazyObjects, LiveBoundError, lazy
@@ -18,6 +21,7 @@ __all__ = [
     "LazyObjects",
     "LeakWarning",
     "LiveBoundError",
+    "Living",
     "Removals",
     "TTLCache",
     "WeakCache",
@@ -28,6 +32,10 @@ __all__ = [
     "WeakValueDictionary",
     "__version__",
     "cache",
+    "cached",
+    "cached_property",
+    "census",
+    "clear_all",
     "deep_sizeof",
     "lazy",
     "lru_cache",

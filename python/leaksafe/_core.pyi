@@ -1,5 +1,7 @@
 from collections.abc import (
+    Awaitable,
     Callable,
+    Coroutine,
     ItemsView,
     Iterable,
     Iterator,
@@ -9,6 +11,7 @@ from collections.abc import (
     Reversible,
     ValuesView,
 )
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import _CacheInfo  # pyright: ignore[reportPrivateUsage]  # it has no public name
 from inspect import Signature
@@ -67,7 +70,11 @@ __all__ = [
     "TTLCache",
     "WeakIterator",
     "_Alarm",
+    "_Computation",
     "_Elsewhere",
+    "_Flight",
+    "_Flights",
+    "_LruCall",
     "_LruFunction",
     "_LruMethod",
     "_Reaper",
@@ -80,11 +87,19 @@ __all__ = [
     "_WeakValues",
     "__version__",
     "_adopt",
+    "_bring_back",
+    "_computing",
     "_defer_refcount",
+    "_enter",
     "_entry_size",
+    "_keep",
+    "_keys",
+    "_living",
     "_make_single",
     "_panic_once",
+    "_put_away",
     "_rebuild",
+    "_record_places",
     "_single",
     "_singletons",
     "_sweeper_forked",
@@ -102,8 +117,14 @@ __version__: str
 TRACEMALLOC_DOMAIN: int
 
 def _adopt(class_: type, name: str, /) -> None: ...
+def _bring_back(stand_in: object, /) -> tuple[Any] | None: ...
+def _computing() -> ContextVar[int | None]: ...
 def _defer_refcount(shared: object, /) -> None: ...
+def _enter(object: object, /) -> None: ...  # noqa: A002
 def _entry_size(key: object, value: object, /) -> int: ...
+def _keep(cache: LRUCache[_K, _V], key: _K, made: _V, /) -> _V: ...
+def _keys(cache: LRUCache[_K, Any], /) -> list[_K]: ...
+def _living() -> list[tuple[Any, str | None]]: ...
 def _make_single(
     class_: _Class,
     weak: bool,
@@ -113,6 +134,8 @@ def _make_single(
     /,
 ) -> _Class: ...
 def _panic_once() -> None: ...
+def _put_away(owner: object, result: object, /) -> object: ...
+def _record_places(on: bool, /) -> None: ...
 def _single(class_: object, /) -> _Single: ...
 
 _singletons: dict[int, ReferenceType[_Single]]
@@ -186,6 +209,9 @@ class LRUCache(MutableMapping[_K, _V]):
     @overload
     def setdefault(self, key: _K, default: _V) -> _V: ...
     def get_or_create(self, key: _K, factory: Callable[[], _V]) -> _V: ...
+    def aget_or_create(
+        self, key: _K, factory: Callable[[], Awaitable[_V]]
+    ) -> Coroutine[Any, Any, _V]: ...
     def clear(self) -> None: ...
     def close(self) -> None: ...
     def resize(self, maxsize: SupportsIndex | None) -> None: ...
@@ -293,6 +319,25 @@ class _CacheParameters(TypedDict):
     # Where results expire.
     ttl: NotRequired[_Lifetime]
     timer: NotRequired[Callable[[], float] | None]
+    # Of `cached`, where they are given.
+    single_flight: NotRequired[bool]
+    max_bytes: NotRequired[int | str]
+    getsizeof: NotRequired[Callable[[Any], int]]
+    on_remove: NotRequired[Callable[[Any, Any, str], object]]
+    refresh_after: NotRequired[_Lifetime]
+    stale_if_error: NotRequired[_Lifetime]
+
+@disjoint_base
+class _Computation:
+    def __new__(cls) -> Self: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def forgotten(self) -> bool: ...
+    def forget(self) -> None: ...
+    def join(self, waiter: int, /) -> bool: ...
+    def part(self, waiter: int, /) -> None: ...
+    def end(self) -> None: ...
 
 @final
 class _LruFunction(Generic[_P, _R_co]):
@@ -311,6 +356,13 @@ class _LruFunction(Generic[_P, _R_co]):
         /,
         *,
         in_bytes: bool = False,
+        cached: bool = False,
+        single_flight: bool = False,
+        wait_timeout: float | None = None,
+        signature: tuple[object, ...] | None = None,
+        keeper: object = None,
+        key: Callable[..., Any] | None = None,
+        coroutine: bool = False,
     ) -> Self: ...
     def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co: ...
     # As a class method, as an attribute of the class, as a method, as a static method. `self` is a
@@ -331,8 +383,32 @@ class _LruFunction(Generic[_P, _R_co]):
     def cache_clear(self) -> None: ...
     def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
     def cache_discard(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+    @overload
+    def cache_peek(
+        self: _LruFunction[_P, Coroutine[Any, Any, _T]], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T | None: ...
+    @overload
+    def cache_peek(
+        self: _LruFunction[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T | None: ...
+    # With a value that isn't of `_R_co`, which is covariant: `object` it can't be told from.
+    def cache_put(self, value: object, /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
+    def cache_key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> Any: ...  # noqa: ANN401
+    @property
+    def cache(self) -> Mapping[Any, Any]: ...
+    def _items(self) -> list[tuple[Any, _R_co]]: ...
+    def _removed(self) -> int: ...
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class _LruCall:
+    @property
+    def key(self) -> object: ...
+    def look(self) -> object: ...
+    def make(self) -> object: ...
+    def keep(self, result: _T, flight: _Computation) -> _T: ...
+    def shared(self) -> None: ...
 
 @final
 class _LruMethod(Generic[_P, _R_co]):
@@ -352,6 +428,35 @@ class _LruMethod(Generic[_P, _R_co]):
     def cache_clear(self) -> None: ...
     def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
     def cache_discard(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+    @overload
+    def cache_peek(
+        self: _LruMethod[_P, Coroutine[Any, Any, _T]], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T | None: ...
+    @overload
+    def cache_peek(
+        self: _LruMethod[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T | None: ...
+    def cache_put(self, value: object, /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
+    def cache_key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> Any: ...  # noqa: ANN401
+    cache: Mapping[Any, Any]
+
+@final
+class _Flight:
+    @property
+    def current(self) -> bool: ...
+
+@final
+class _Flights:
+    def __new__(cls, wait_timeout: float | None = None, /) -> Self: ...
+    def once(
+        self,
+        key: object,
+        look: Callable[[], tuple[_T] | None],
+        make: Callable[[_Flight], _T],
+        /,
+    ) -> _T: ...
+    def forget(self, key: object, /) -> None: ...
+    def forget_all(self) -> None: ...
 
 @final
 class _Results:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from leaksafe._core import (
     LRUCache,
     _defer_refcount,  # pyright: ignore[reportPrivateUsage]
+    _enter,  # pyright: ignore[reportPrivateUsage]
     _LruFunction,  # pyright: ignore[reportPrivateUsage]
 )
 
@@ -107,6 +109,9 @@ def lru_cache(
     Raises:
         TypeError, ValueError, OverflowError: for a `max_bytes` as `LRUCache` has it; TypeError
             where `maxsize` is given too.
+
+    Of an `async def` the results are remembered, not the coroutines; in each event loop of asyncio
+    one task computes for all that ask at once, and is cancelled when nobody waits for it any more.
     """
     return _decorator("lru_cache", maxsize, typed, weak_self, max_bytes)
 
@@ -237,32 +242,56 @@ def _cached(
             f"{name} needs a callable, not {type(function).__name__}"
             + (below if isinstance(function, classmethod | property) else "")
         )
-    if inspect.iscoroutinefunction(function):
-        its_name = getattr(function, "__qualname__", repr(function))
-        cure = "an LRUCache" if age is None else "a TTLCache"
-        raise TypeError(
-            f"{its_name} is an async def: each call makes a coroutine, {name} would return the "
-            f"same one again, and it can be awaited only once. Keep what it returns in {cure}, or "
-            "decorate a plain function"
-        )
-    weakly = bool(weak_self)
-    if age is None:
-        wrapper = _LruFunction(function, maxsize, typed, weakly, in_bytes=in_bytes)
-    else:
-        wrapper = _LruFunction(function, maxsize, typed, weakly, *age, in_bytes=in_bytes)
+    coroutine = inspect.iscoroutinefunction(function)
+    wrapper = _LruFunction(
+        function,
+        maxsize,
+        typed,
+        bool(weak_self),
+        *(age or ()),
+        in_bytes=in_bytes,
+        coroutine=coroutine,
+    )
+    parameters: _CacheParameters = {"maxsize": maxsize, "typed": typed}
+    if in_bytes:
+        parameters["max_bytes"] = maxsize
+    if age is not None:
+        parameters["ttl"], parameters["timer"] = age
+    finish(wrapper, function, parameters.copy)
+    return wrapper
+
+
+def finish(
+    wrapper: _LruFunction[_P, _R],
+    function: Callable[_P, _R],
+    parameters: Callable[[], _CacheParameters],
+    name: str | None = None,
+) -> None:
+    """Give a wrapper what it has from its function, and note that it lives."""
     update_wrapper(wrapper, function)
-
-    def cache_parameters() -> _CacheParameters:
-        parameters: _CacheParameters = {"maxsize": maxsize, "typed": typed}
-        if in_bytes:
-            parameters["max_bytes"] = maxsize
-        if age is not None:
-            parameters["ttl"], parameters["timer"] = age
-        return parameters
-
+    if inspect.iscoroutinefunction(function):
+        _mark_coroutine_function(wrapper)
     # After update_wrapper: that copies the attributes of what may be a cached function, too.
-    wrapper.cache_parameters = cache_parameters
+    wrapper.cache_parameters = parameters
+    if name is not None:
+        wrapper.__dict__["__leaksafe_name__"] = name
     # What lives as long as its module or class anyway; an inner function goes when it is dropped.
     if "<locals>" not in getattr(wrapper, "__qualname__", "<locals>"):
         _defer_refcount(wrapper)
-    return wrapper
+    _enter(wrapper)
+
+
+def _mark_coroutine_function(wrapper: Any) -> None:  # noqa: ANN401  # it gets attributes
+    """Have `inspect` and `asyncio` see that calls make coroutines."""
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(wrapper)
+        return
+    # 3.11 has no mark, but asks the code of whatever has the attributes of a function.
+    wrapper.__code__ = _as_coroutine.__code__
+    wrapper.__defaults__ = wrapper.__kwdefaults__ = None
+    if not hasattr(wrapper, "__name__"):  # of a partial
+        wrapper.__name__ = type(inspect.unwrap(wrapper)).__name__
+
+
+async def _as_coroutine() -> None:
+    """Lend its code's flags."""

@@ -15,3 +15,13 @@ def fresh_singletons() -> Generator[None]:
     singleton.reset_all()
     yield
     singleton.reset_all()
+
+
+@pytest.fixture
+def clear_caches() -> Generator[None]:
+    """A test that begins with every cache and decorated function empty, and leaves them so."""
+    from leaksafe import clear_all  # noqa: PLC0415  # as above
+
+    clear_all()
+    yield
+    clear_all()

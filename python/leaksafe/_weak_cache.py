@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
+from collections.abc import Awaitable, Callable, ItemsView, Iterator, MutableMapping, ValuesView
 from typing import Any, Self, TypeVar
 
 from leaksafe._core import (
     _adopt,  # pyright: ignore[reportPrivateUsage]
+    _enter,  # pyright: ignore[reportPrivateUsage]
     _WeakCache,  # pyright: ignore[reportPrivateUsage]
 )
 
@@ -92,6 +93,9 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
 
     __module__ = "leaksafe"
 
+    def __init__(self, *_args: object, **_kwargs: object) -> None:
+        _enter(self)
+
     def values(self) -> ValuesView[_V]:
         """Return a view of the living values, from the least to the most recent. O(1).
 
@@ -113,6 +117,26 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
         [('b', 2), ('c', 3)]
         """
         return _Items(self)
+
+    async def aget_or_create(self, key: _K, factory: Callable[[], Awaitable[_V]]) -> _V:
+        """Return the value of `key`, made by the coroutine function `factory` where there is none.
+
+        `factory` takes no arguments and runs once for each key and event loop, in a task of its
+        own with the first caller's context. See `LRUCache.aget_or_create`.
+
+        >>> import asyncio
+        >>> from leaksafe import WeakCache
+        >>> class Picture: ...
+        >>> async def load():
+        ...     return Picture()
+        >>> pictures = WeakCache(9)
+        >>> picture = asyncio.run(pictures.aget_or_create("cat", load))
+        >>> pictures["cat"] is picture
+        True
+        """
+        from leaksafe._async_flights import weak_creation  # noqa: PLC0415  # it imports asyncio
+
+        return await weak_creation(self, key, factory)
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, Protocol, Self, TypeAlias, TypeVar, cast
 from weakref import ref
@@ -76,6 +76,26 @@ class WeakValueDictionary(_WeakValues[_K, _V]):
     def __init__(self, other: _Source[_K, _V] = (), /, **kw: _V) -> None:
         self.clear()  # made again, it starts again
         self.update(other, **kw)
+
+    async def aget_or_create(self, key: _K, factory: Callable[[], Awaitable[_V]]) -> _V:
+        """Return the value of `key`, made by the coroutine function `factory` where there is none.
+
+        `factory` takes no arguments and runs once for each key and event loop, in a task of its
+        own with the first caller's context. See `LRUCache.aget_or_create`.
+
+        >>> import asyncio
+        >>> from leaksafe import WeakValueDictionary
+        >>> class Picture: ...
+        >>> async def load():
+        ...     return Picture()
+        >>> pictures = WeakValueDictionary()
+        >>> picture = asyncio.run(pictures.aget_or_create("cat", load))
+        >>> pictures["cat"] is picture
+        True
+        """
+        from leaksafe._async_flights import weak_creation  # noqa: PLC0415  # it imports asyncio
+
+        return await weak_creation(self, key, factory)
 
     def update(  # type: ignore[override]
         self, other: _Source[_K, _V] | None = None, /, **kwargs: _V

@@ -5,7 +5,7 @@ use std::ops::Not;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyString, PyTuple, PyType};
 
 use super::equality::{self, Verdict};
 use super::lookup::Probe;
@@ -75,6 +75,63 @@ impl<'py> OwnedCall<'py> {
         Ok(Self { py, items, names })
     }
 
+    /// Of arguments that are laid out already.
+    pub fn from_parts(
+        py: Python<'py>,
+        items: Vec<Bound<'py, PyAny>>,
+        names: Option<Bound<'py, PyTuple>>,
+    ) -> Self {
+        Self { py, items, names }
+    }
+
+    /// Takes the first argument out: the first positional one, or else the one of that name.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn take_first(&mut self, name: Option<&Bound<'py, PyAny>>) -> PyResult<()> {
+        let keywords = self.names.as_ref().map_or(0, PyTupleMethods::len);
+        if self.items.len() > keywords {
+            self.items.remove(0);
+            return Ok(());
+        }
+        let Some((names, name)) = self.names.as_ref().zip(name) else {
+            return Ok(());
+        };
+        let mut rest: Vec<_> = names.iter().collect();
+        if let Some(at) = rest
+            .iter()
+            .position(|other| equality::compare_objects(other, name) == Verdict::Same)
+        {
+            rest.remove(at);
+            self.items.remove(at);
+            self.names = (!rest.is_empty())
+                .then(|| PyTuple::new(self.py, rest))
+                .transpose()?;
+        }
+        Ok(())
+    }
+
+    /// The arguments' types.
+    pub fn types(&self) -> Vec<Bound<'py, PyType>> {
+        self.items.iter().map(Bound::get_type).collect()
+    }
+
+    /// The arguments as a tuple and a dictionary.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn arguments(&self) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        let keywords = self.names.as_ref().map_or(0, PyTupleMethods::len);
+        let (items, values) = self.items.split_at(self.items.len() - keywords);
+        let named = PyDict::new(self.py);
+        if let Some(names) = &self.names {
+            for (name, value) in names.iter().zip(values) {
+                named.set_item(name, value)?;
+            }
+        }
+        Ok((PyTuple::new(self.py, items)?, named))
+    }
+
     /// The same as a borrowed call.
     pub fn borrowed(&self, typed: bool) -> Call<'_, 'py> {
         Call {
@@ -121,6 +178,24 @@ impl<'a, 'py> Call<'a, 'py> {
                 typed,
             }
         }
+    }
+
+    /// The positional arguments, and the names of the keywords.
+    #[inline]
+    pub fn parts(&self) -> (&'a [Bound<'py, PyAny>], Option<&'a Bound<'py, PyTuple>>) {
+        let keywords = self.names.map_or(0, PyTupleMethods::len);
+        (&self.items[..self.items.len() - keywords], self.names)
+    }
+
+    /// The values of the keywords.
+    pub fn keyword_values(&self) -> &'a [Bound<'py, PyAny>] {
+        let keywords = self.names.map_or(0, PyTupleMethods::len);
+        &self.items[self.items.len() - keywords..]
+    }
+
+    /// A copy that keeps its arguments.
+    pub fn to_owned(&self) -> OwnedCall<'py> {
+        OwnedCall::from_parts(self.py, self.items.to_vec(), self.names.cloned())
     }
 
     /// The first positional argument.
@@ -208,6 +283,23 @@ impl<'a, 'py> Call<'a, 'py> {
             items.push(keywords.bind(self.py));
         }
         Ok(PyTuple::new(self.py, items)?.into_any())
+    }
+
+    /// An object that equals that of another call where their keys are the same, whatever it holds.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn equal_key(&self) -> PyResult<Bound<'py, PyAny>> {
+        let key = self.key(None)?;
+        let kind = if self.typed {
+            let types = self.items.iter().map(Bound::get_type);
+            PyTuple::new(self.py, types.collect::<Vec<_>>())?.into_any()
+        } else {
+            // A single argument is not the same as a tuple, nor an `int` or `str` alone as any other.
+            let kind = self.single().map_or(0, |only| 1 + u8::from(is_plain(only)));
+            kind.into_pyobject(self.py)?.into_any()
+        };
+        Ok(PyTuple::new(self.py, [key, kind])?.into_any())
     }
 
     #[inline]

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::PyClass;
@@ -15,7 +16,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 
-use super::call::Call;
+use super::call::{Call, OwnedCall};
+use super::flight::Flight;
 
 /// What CPython calls; the first field of an instance.
 pub type Entry = ffi::vectorcallfunc;
@@ -30,6 +32,15 @@ pub enum Found {
     Pass,
     /// Python code has to run to tell.
     Unsure(u64),
+    /// As a miss, in a flight.
+    Fly(Aboard),
+}
+
+/// A call that runs its function for a flight: one that it leads, or one that it can't wait for.
+pub struct Aboard {
+    pub hash: u64,
+    pub flight: Arc<Flight>,
+    pub leads: bool,
 }
 
 /// A function with remembered results.
@@ -44,6 +55,38 @@ pub trait Remembering: PyClass<Frozen = True> + Sync {
     /// `None`, and nothing has happened. Drops no `Py`.
     fn plain_hit(&self, call: &Call<'_, '_>, hash: u64) -> Option<Py<PyAny>>;
 
+    /// Whether a miss goes by [`take_off`](Self::take_off).
+    fn flies(&self) -> bool;
+
+    /// Answers a call in another way, where the function has one.
+    ///
+    /// # Errors
+    /// What that raises.
+    fn divert(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> Option<PyResult<Py<PyAny>>>;
+
+    /// The call with its arguments in the order in which all calls that mean the same have them, where they are in
+    /// another. Drops no `Py`.
+    fn arrange<'py>(&self, call: &Call<'_, 'py>) -> Option<OwnedCall<'py>>;
+
+    /// The error of a call whose arguments have no hash, in other words.
+    fn explain(slf: &Bound<'_, Self>, call: &Call<'_, '_>, error: PyErr) -> PyErr;
+
+    /// Joins the flight of a call that found no result, or starts one: the answer, or [`Found::Fly`].
+    ///
+    /// # Errors
+    /// What a comparison, the flight, or a signal handler raises.
+    fn take_off(slf: &Bound<'_, Self>, call: &Call<'_, '_>, hash: u64) -> PyResult<Found>;
+
+    /// Ends a flight that this call leads.
+    ///
+    /// # Errors
+    /// What the release of its lock raises.
+    fn land(
+        slf: &Bound<'_, Self>,
+        aboard: &Aboard,
+        result: Result<&Bound<'_, PyAny>, &PyErr>,
+    ) -> PyResult<()>;
+
     /// Looks a call up as far as no Python code has to run but the arguments' `__hash__`. Drops no `Py`.
     ///
     /// # Errors
@@ -57,9 +100,15 @@ pub trait Remembering: PyClass<Frozen = True> + Sync {
     fn look_closely(slf: &Bound<'_, Self>, call: &Call<'_, '_>, hash: u64) -> PyResult<Found>;
 
     /// Keeps a result, if no Python code has to run for that; else `false`, and nothing has happened. Drops no `Py`.
-    fn keep(&self, call: &Call<'_, '_>, hash: u64, result: &Bound<'_, PyAny>) -> bool;
+    fn keep(
+        &self,
+        call: &Call<'_, '_>,
+        hash: u64,
+        result: &Bound<'_, PyAny>,
+        flight: Option<&Flight>,
+    ) -> bool;
 
-    /// Keeps a result.
+    /// Keeps a result, unless it is of a flight that was forgotten.
     ///
     /// # Errors
     /// What a comparison or a warning raises.
@@ -68,7 +117,28 @@ pub trait Remembering: PyClass<Frozen = True> + Sync {
         call: &Call<'_, '_>,
         hash: u64,
         result: &Bound<'_, PyAny>,
+        flight: Option<&Flight>,
     ) -> PyResult<()>;
+}
+
+/// A coroutine function with remembered results: a call makes a coroutine, of a result or of its making.
+pub trait Awaiting: Remembering {
+    /// The coroutine function that returns its argument. Drops no `Py`.
+    ///
+    /// # Errors
+    /// When it can't be imported.
+    fn ready(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>>;
+
+    /// The coroutine that makes the result of a call, and keeps it under the key and hash of the call in order.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    fn making<'py>(
+        slf: &Bound<'py, Self>,
+        call: &Call<'_, 'py>,
+        in_order: &Call<'_, 'py>,
+        hash: u64,
+    ) -> PyResult<Bound<'py, PyAny>>;
 }
 
 /// What is to be done with the result of the function, which is yet to run.
@@ -79,6 +149,8 @@ enum Miss {
     Pass,
     /// To be kept, under this hash.
     Keep(u64),
+    /// To be kept and told to those who wait for it.
+    Fly(Aboard),
 }
 
 /// Whether the next careful look panics, so that a test sees what becomes of that.
@@ -94,16 +166,18 @@ pub(super) fn raise(
     py: Python<'_>,
     error: Result<PyErr, Box<dyn Any + Send>>,
 ) -> *mut ffi::PyObject {
-    let error = error.unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_default();
-        PyRuntimeError::new_err(format!("leaksafe: a defect of the library: {message}"))
-    });
-    error.restore(py);
+    error.unwrap_or_else(|panic| defect(&*panic)).restore(py);
     null_mut()
+}
+
+/// A panic as an exception.
+fn defect(panic: &(dyn Any + Send)) -> PyErr {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    PyRuntimeError::new_err(format!("leaksafe: a defect of the library: {message}"))
 }
 
 /// The answer of a plain hit, or null.
@@ -144,10 +218,25 @@ unsafe fn before<T: Remembering>(
             !PANICS.load(Ordering::Relaxed) || !PANICS.swap(false, Ordering::Relaxed),
             "as a test asked"
         );
-        match slf.get().look(call) {
+        // SAFETY: attached, as above.
+        if let Some(answer) = unsafe { Python::attach_unchecked(|_| T::divert(slf, call)) } {
+            return answer.map(Found::Hit);
+        }
+        let found = match slf.get().look(call) {
+            // SAFETY: attached, as above.
+            Err(error) => unsafe {
+                return Err(Python::attach_unchecked(|_| T::explain(slf, call, error)));
+            },
             // SAFETY: attached, as above.
             Ok(Found::Unsure(hash)) => unsafe {
                 Python::attach_unchecked(|_| T::look_closely(slf, call, hash))
+            },
+            other => other,
+        };
+        match found {
+            // SAFETY: attached, as above.
+            Ok(Found::Miss(hash)) if slf.get().flies() => unsafe {
+                Python::attach_unchecked(|_| T::take_off(slf, call, hash))
             },
             other => other,
         }
@@ -156,6 +245,10 @@ unsafe fn before<T: Remembering>(
         Ok(Ok(Found::Hit(value))) => value.into_ptr(),
         Ok(Ok(Found::Miss(hash) | Found::Unsure(hash))) => {
             *miss = Miss::Keep(hash);
+            null_mut()
+        }
+        Ok(Ok(Found::Fly(aboard))) => {
+            *miss = Miss::Fly(aboard);
             null_mut()
         }
         Ok(Ok(Found::Pass)) => {
@@ -186,17 +279,62 @@ unsafe fn after<T: Remembering>(
         let slf: &Bound<'_, T> = &slf;
         let result = Bound::from_owned_ptr(py, result);
         let kept = catch_unwind(AssertUnwindSafe(|| {
-            if slf.get().keep(call, hash, &result) {
+            if slf.get().keep(call, hash, &result, None) {
                 return Ok(());
             }
             // `attach` itself would refuse while the interpreter ends.
-            Python::attach_unchecked(|_| T::keep_closely(slf, call, hash, &result))
+            Python::attach_unchecked(|_| T::keep_closely(slf, call, hash, &result, None))
         }));
         match kept {
             Ok(Ok(())) => result.into_ptr(),
             Ok(Err(error)) => raise(py, Ok(error)),
             Err(panic) => raise(py, Err(panic)),
         }
+    }
+}
+
+/// After the function, in a flight: keeps the result, tells those who wait, and gives it back; or tells them the error,
+/// and raises it.
+///
+/// # Safety
+/// As [`call`]; `result` is a new reference, or null with an error set.
+#[inline(never)]
+unsafe fn touch_down<T: Remembering>(
+    callable: *mut ffi::PyObject,
+    call: &Call<'_, '_>,
+    aboard: Aboard,
+    result: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the thread is attached, `callable` an instance of `T`, and `result` a reference that is ours, or null.
+    unsafe {
+        let py = Python::assume_attached();
+        let slf = Borrowed::from_ptr(py, callable);
+        let slf = slf.cast_unchecked::<T>();
+        let slf: &Bound<'_, T> = &slf;
+        let result = Bound::from_owned_ptr_or_err(py, result);
+        Python::attach_unchecked(|_| {
+            let kept = catch_unwind(AssertUnwindSafe(|| {
+                let result = result?;
+                let (hash, flight) = (aboard.hash, Some(&*aboard.flight));
+                if !slf.get().keep(call, hash, &result, flight) {
+                    T::keep_closely(slf, call, hash, &result, flight)?;
+                }
+                Ok(result)
+            }));
+            let kept = kept.unwrap_or_else(|panic| Err(defect(&*panic)));
+            let landed = if aboard.leads {
+                let outcome = kept.as_ref();
+                catch_unwind(AssertUnwindSafe(|| T::land(slf, &aboard, outcome)))
+                    .unwrap_or_else(|panic| Err(defect(&*panic)))
+            } else {
+                Ok(())
+            };
+            drop(aboard);
+            match kept.and_then(|result| landed.map(|()| result)) {
+                Ok(result) => result.into_ptr(),
+                Err(error) => raise(py, Ok(error)),
+            }
+        })
     }
 }
 
@@ -218,6 +356,11 @@ pub unsafe extern "C" fn call<T: Remembering>(
         let this = slf.cast_unchecked::<T>().get();
         let positional = ffi::PyVectorcall_NARGS(count).unsigned_abs();
         let key = Call::from_vectorcall(py, arguments, positional, &names, this.typed());
+        let arranged = this.arrange(&key);
+        let key = match &arranged {
+            Some(arranged) => arranged.borrowed(this.typed()),
+            None => key,
+        };
         let answer = hit(this, &key);
         if !answer.is_null() {
             return answer;
@@ -234,13 +377,93 @@ pub unsafe extern "C" fn call<T: Remembering>(
         if !matches!(miss, Miss::No) {
             result = ffi::PyObject_Vectorcall(this.function().as_ptr(), arguments, count, names);
         }
-        if let Miss::Keep(hash) = miss
-            && !result.is_null()
-        {
-            result = after::<T>(callable, &key, hash, result);
-        }
+        result = match miss {
+            Miss::Keep(hash) if !result.is_null() => after::<T>(callable, &key, hash, result),
+            Miss::Fly(aboard) => touch_down::<T>(callable, &key, aboard, result),
+            _ => result,
+        };
         ffi::Py_LeaveRecursiveCall();
         result
+    }
+}
+
+/// Wraps an answer in a coroutine, or makes the one that will have it.
+///
+/// # Safety
+/// As [`call`]; `answer` is a new reference, or null where there is a `hash`.
+#[inline(never)]
+unsafe fn awaitable<T: Awaiting>(
+    callable: *mut ffi::PyObject,
+    (call, in_order): (&Call<'_, '_>, &Call<'_, '_>),
+    answer: *mut ffi::PyObject,
+    hash: Option<u64>,
+) -> *mut ffi::PyObject {
+    // SAFETY: the thread is attached, `callable` an instance of `T`, and `answer` a reference that is ours.
+    unsafe {
+        let py = Python::assume_attached();
+        let slf = Borrowed::from_ptr(py, callable);
+        let slf = slf.cast_unchecked::<T>();
+        let slf: &Bound<'_, T> = &slf;
+        let answer = Bound::from_owned_ptr_or_opt(py, answer);
+        let made = catch_unwind(AssertUnwindSafe(|| match (answer, hash) {
+            (Some(answer), _) => T::ready(py)?.call1((answer,)),
+            // `attach` itself would refuse while the interpreter ends.
+            (None, Some(hash)) => {
+                Python::attach_unchecked(|_| T::making(slf, call, in_order, hash))
+            }
+            (None, None) => Err(PyErr::fetch(py)),
+        }));
+        match made {
+            Ok(Ok(coroutine)) => coroutine.into_ptr(),
+            Ok(Err(error)) => raise(py, Ok(error)),
+            Err(panic) => raise(py, Err(panic)),
+        }
+    }
+}
+
+/// The `vectorcallfunc` of an [`Awaiting`] class.
+///
+/// # Safety
+/// Called by CPython, with an instance of `T`.
+pub unsafe extern "C" fn call_awaiting<T: Awaiting>(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as in `call`.
+    unsafe {
+        let py = Python::assume_attached();
+        let slf = Borrowed::from_ptr(py, callable);
+        let this = slf.cast_unchecked::<T>().get();
+        let positional = ffi::PyVectorcall_NARGS(count).unsigned_abs();
+        let call = Call::from_vectorcall(py, arguments, positional, &names, this.typed());
+        let arranged = this.arrange(&call);
+        let arranged = arranged.as_ref().map(|owned| owned.borrowed(this.typed()));
+        let key = arranged.as_ref().unwrap_or(&call);
+        let mut answer = hit(this, key);
+        let mut hash = None;
+        if answer.is_null() {
+            if ffi::Py_EnterRecursiveCall(
+                c" while calling a function that remembers its results".as_ptr(),
+            ) != 0
+            {
+                return null_mut();
+            }
+            let mut miss = Miss::No;
+            answer = before::<T>(callable, key, &mut miss);
+            ffi::Py_LeaveRecursiveCall();
+            match miss {
+                Miss::No if answer.is_null() => return null_mut(),
+                Miss::No => {}
+                Miss::Keep(of) => hash = Some(of),
+                Miss::Pass | Miss::Fly(_) => {
+                    let function = this.function().as_ptr();
+                    return ffi::PyObject_Vectorcall(function, arguments, count, names);
+                }
+            }
+        }
+        awaitable::<T>(callable, (&call, key), answer, hash)
     }
 }
 

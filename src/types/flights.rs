@@ -1,17 +1,30 @@
 //! `get_or_create`: what many threads ask for at once is made by one of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::core::{Cache, Drain, Recency, Removed};
-use crate::interop::flight::{Flight, Landing};
+use crate::interop::equality::hash_of;
+use crate::interop::flight::{self, Flight, Landing, Outcome};
 use crate::interop::guard::Guarded;
 use crate::interop::lookup::{Probe, locate};
 
 type Board = Cache<Py<PyAny>, Arc<Flight>>;
+
+/// What a call finds on the board.
+pub enum Boarding {
+    /// Nobody: it leads.
+    Leads(Arc<Flight>),
+    /// A flight that has landed with this.
+    Landed(Py<PyAny>),
+    /// A flight that has failed with this.
+    Raised(PyErr),
+    /// A flight that it can't wait for, or not any longer: it makes the result by itself.
+    Alone(Arc<Flight>),
+}
 
 /// The computations under way in one structure, by their keys.
 pub struct Flights(Guarded<Board>);
@@ -39,30 +52,63 @@ impl Flights {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         loop {
-            let (flight, leads) = self.board(key, probe, hash)?;
-            if !leads {
-                match flight.wait(py)? {
-                    Landing::Made(result) => return Ok(result.into_bound(py)),
-                    Landing::Alone => return make(),
-                    Landing::Failed => continue,
-                }
-            }
+            let flight = match self.board(key, probe, hash, None)? {
+                Boarding::Leads(flight) => flight,
+                Boarding::Landed(result) => return Ok(result.into_bound(py)),
+                Boarding::Alone(_) => return make(),
+                Boarding::Raised(_) => continue,
+            };
             // The last flight may have landed between the look and the boarding.
             let result = look().and_then(|present| present.map_or_else(&make, Ok));
-            let outcome = result.as_ref().ok().map(|result| result.clone().unbind());
+            let outcome = result.as_ref().map_or(Outcome::Nothing, |result| {
+                Outcome::Made(result.clone().unbind())
+            });
             self.land(py, hash, &flight, outcome)?;
             return result;
         }
     }
 
+    /// Starts a flight for a key, or else waits for the one under way, for `timeout` seconds at most.
+    ///
+    /// # Errors
+    /// What a comparison, or a signal handler raises.
+    pub fn board<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        probe: &impl Probe<'py>,
+        hash: u64,
+        timeout: Option<f64>,
+    ) -> PyResult<Boarding> {
+        let py = key.py();
+        loop {
+            let (flight, leads) = self.join(key, probe, hash)?;
+            if leads {
+                if let Err(error) = flight.lead(py) {
+                    self.land(py, hash, &flight, Outcome::Nothing)?;
+                    return Err(error);
+                }
+                return Ok(Boarding::Leads(flight));
+            }
+            if flight::others_schedule(py)? {
+                return Ok(Boarding::Alone(flight));
+            }
+            match flight.wait(py, timeout)? {
+                Landing::Made(result) => return Ok(Boarding::Landed(result)),
+                Landing::Raised(error) => return Ok(Boarding::Raised(error)),
+                Landing::Alone => return Ok(Boarding::Alone(flight)),
+                Landing::Failed => {}
+            }
+        }
+    }
+
     /// Joins the flight of a key, or starts one and says that this thread leads.
-    fn board<'py>(
+    fn join<'py>(
         &self,
         key: &Bound<'py, PyAny>,
         probe: &impl Probe<'py>,
         hash: u64,
     ) -> PyResult<(Arc<Flight>, bool)> {
-        let own = Flight::depart(key.py())?;
+        let own = Flight::depart();
         let new_key = key.clone().unbind();
         let mut lost = None;
         let mut unused = Removed::default();
@@ -91,19 +137,55 @@ impl Flights {
     }
 
     /// Ends a flight that this thread leads.
-    fn land(
+    ///
+    /// # Errors
+    /// What the release of its lock raises.
+    pub fn land(
         &self,
         py: Python<'_>,
         hash: u64,
         flight: &Arc<Flight>,
-        made: Option<Py<PyAny>>,
+        outcome: Outcome,
     ) -> PyResult<()> {
+        // Before it leaves the board, where whoever forgets its key would look for it.
+        flight.forget();
         let ended = self.0.with(py, |board| {
             let slot = board.find_value(hash, |other| Arc::ptr_eq(other, flight))?;
             board.remove(slot)
         });
         drop(ended);
-        flight.land(py, made)
+        flight.land(py, outcome)
+    }
+
+    /// Takes a key's flight off the board: what it makes is for those who wait, and not to be kept.
+    ///
+    /// # Errors
+    /// What a comparison raises.
+    pub fn forget<'py>(&self, probe: &impl Probe<'py>, hash: u64) -> PyResult<()> {
+        let gone = locate(
+            &self.0,
+            probe,
+            hash,
+            |board: &Board| board,
+            |board, found| {
+                let slot = found?;
+                board.get(slot)?.value.forget();
+                board.remove(slot)
+            },
+        )?;
+        drop(gone);
+        Ok(())
+    }
+
+    /// The same, of every key.
+    pub fn forget_all(&self, py: Python<'_>) {
+        let gone = self.0.with(py, |board| {
+            for flight in board.iter() {
+                flight.value.forget();
+            }
+            board.take()
+        });
+        drop(gone);
     }
 
     /// Takes all of it, to be released.
@@ -124,6 +206,92 @@ impl Flights {
         self.0.visit(visit, |board, visit| {
             board.iter().try_for_each(|flight| visit.call(&flight.key))
         })
+    }
+}
+
+/// The computations under way of what is written in Python.
+#[pyclass(frozen, module = "leaksafe._core", name = "_Flights")]
+pub struct FlightsObject {
+    flights: Flights,
+    wait_timeout: Option<f64>,
+}
+
+/// One of them, for the one who computes.
+///
+/// Not an owner: it is seen in the frames of an error, which the flight may end with and hold.
+#[pyclass(frozen, module = "leaksafe._core", name = "_Flight")]
+pub struct FlightObject(Weak<Flight>);
+
+#[pymethods]
+impl FlightObject {
+    /// Whether the result may be kept: nobody has forgotten its key meanwhile.
+    #[getter]
+    fn current(&self) -> bool {
+        self.0.upgrade().is_some_and(|flight| flight.is_current())
+    }
+}
+
+#[pymethods]
+impl FlightsObject {
+    #[new]
+    #[pyo3(signature = (wait_timeout = None, /))]
+    fn new(wait_timeout: Option<f64>) -> Self {
+        Self {
+            flights: Flights::default(),
+            wait_timeout,
+        }
+    }
+
+    /// Returns what `look()` finds for a key, in a tuple; or else what `make(flight)` returns, called by one thread for
+    /// all that ask meanwhile. Those get its `Exception`, too.
+    #[pyo3(signature = (key, look, make, /))]
+    fn once<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        look: &Bound<'py, PyAny>,
+        make: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = key.py();
+        let hash = hash_of(key)?;
+        let compute = |flight| make.call1((FlightObject(Arc::downgrade(flight)),));
+        let flight = match self.flights.board(key, key, hash, self.wait_timeout)? {
+            Boarding::Leads(flight) => flight,
+            Boarding::Landed(result) => return Ok(result.into_bound(py)),
+            Boarding::Raised(error) => return Err(error),
+            Boarding::Alone(flight) => return compute(&flight),
+        };
+        let present = look.call0().and_then(|found| found.extract());
+        let result = match present {
+            Ok(Some((result,))) => Ok(result),
+            Ok(None) => compute(&flight),
+            Err(error) => Err(error),
+        };
+        let outcome = match &result {
+            _ if !flight.is_awaited() => Outcome::Nothing,
+            Ok(result) => Outcome::Made(result.clone().unbind()),
+            Err(error) => Outcome::of_error(py, error),
+        };
+        self.flights.land(py, hash, &flight, outcome)?;
+        result
+    }
+
+    /// Takes a key's flight away: its result is for those who wait, and not to be kept.
+    #[pyo3(signature = (key, /))]
+    fn forget(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.flights.forget(key, hash_of(key)?)
+    }
+
+    /// The same, of every key.
+    fn forget_all(&self, py: Python<'_>) {
+        self.flights.forget_all(py);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.flights.visit(visit)
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.flights.take(py));
     }
 }
 

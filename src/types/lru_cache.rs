@@ -16,9 +16,8 @@ mod state;
 
 use std::sync::atomic::{AtomicBool, AtomicU8};
 
-use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use self::state::{Phase, State};
@@ -35,7 +34,9 @@ use crate::interop::equality::hash_of;
 use crate::interop::guard::Guarded;
 use crate::interop::{release, trace};
 
+pub use self::access::keys;
 pub use self::copying::rebuild;
+pub use self::making::keep;
 pub use self::removal::take;
 pub use self::state::Entries;
 
@@ -283,21 +284,7 @@ impl LruCache {
     /// >>> cache.popitem()
     /// ('a', 1)
     fn popitem<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        let py = slf.py();
-        Self::expire_due(slf)?;
-        let taken = slf.get().state.with(py, |state| {
-            let pair = state.take_slot(state.entries.first(false)?, Cause::Explicit)?;
-            Some((pair, state.callback(py)))
-        });
-        let Some(((key, value), on_remove)) = taken else {
-            return Err(PyKeyError::new_err(format!(
-                "popitem(): this {} is empty",
-                slf.get_type().name()?
-            )));
-        };
-        let result = PyTuple::new(py, [key.clone_ref(py), value.clone_ref(py)])?;
-        Self::dismiss(slf, [(key, value)], on_remove, Cause::Explicit);
-        Ok(result)
+        Self::pop_first(slf)
     }
 
     /// Returns the value of `key`, after setting it to `default` where it was not there. O(1).
@@ -340,6 +327,31 @@ impl LruCache {
         factory: &Bound<'_, PyAny>,
     ) -> PyResult<Py<PyAny>> {
         Self::get_or_make(slf, key, factory)
+    }
+
+    /// Returns an awaitable of the value of `key`, made by the coroutine function `factory` where it is not there.
+    ///
+    /// `get_or_create` for asyncio. `factory` takes no arguments, and runs once for each key and event loop, in a task
+    /// of its own with the first caller's context; it is cancelled when nobody waits for it any more. What it raises goes
+    /// to everyone who waited, and nothing of it is kept. One that would close a circle of waiting is run in place.
+    ///
+    /// >>> import asyncio
+    /// >>> from leaksafe import LRUCache
+    /// >>> cache = LRUCache(2)
+    /// >>> async def load():
+    /// ...     print("loading")
+    /// ...     return 1
+    /// >>> async def main():
+    /// ...     return await asyncio.gather(cache.aget_or_create("a", load), cache.aget_or_create("a", load))
+    /// >>> asyncio.run(main())
+    /// loading
+    /// [1, 1]
+    fn aget_or_create<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        factory: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Self::get_or_await(slf, key, factory)
     }
 
     /// Sets entries from a mapping, from pairs, and from keyword arguments, as `dict.update` does. O(n).
@@ -517,29 +529,14 @@ impl LruCache {
         slf: &Bound<'py, Self>,
         other: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        if other.cast::<PyMapping>().is_err() {
-            return Ok(py.NotImplemented().into_bound(py));
-        }
-        let now = Self::now(slf)?;
-        let merged = Self::duplicate(slf, now)?;
-        Self::update_from(&merged, other, now)?;
-        Ok(merged.into_any())
+        Self::merge(slf, other, true)
     }
 
     fn __ror__<'py>(
         slf: &Bound<'py, Self>,
         other: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        if other.cast::<PyMapping>().is_err() {
-            return Ok(py.NotImplemented().into_bound(py));
-        }
-        let now = Self::now(slf)?;
-        let merged = Self::like(slf)?;
-        Self::update_from(&merged, other, now)?;
-        Self::set_all(&merged, Self::hashed_snapshot(slf, now), now)?;
-        Ok(merged.into_any())
+        Self::merge(slf, other, false)
     }
 
     fn __ior__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<()> {

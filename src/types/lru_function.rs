@@ -8,23 +8,27 @@ use std::sync::atomic::AtomicBool;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::aging::{Aging, Timing, seconds};
 use super::arguments::Argument;
+use super::async_flights;
+use super::flights::Flights;
 use super::sweeper;
-use crate::core::{Cache, NEVER, Slot};
-use crate::interop::call::Call;
-use crate::interop::equality::Verdict;
+use crate::core::{Cache, Slot};
 use crate::interop::guard::{Guarded, Noted};
-use crate::interop::lookup::{Probe, locate};
 use crate::interop::release::{self, Nesting, Original, release};
-use crate::interop::vectorcall::{self, Found, Remembering};
-use crate::interop::{class, clock, logging, trace, weak};
+use crate::interop::signature::Signature;
+use crate::interop::vectorcall;
+use crate::interop::{trace, weak};
 
 mod ages;
+mod calling;
 mod classes;
+mod coroutine;
+mod engine;
+mod flying;
 mod instance;
 mod method;
 mod owners;
@@ -32,10 +36,12 @@ mod results;
 mod storing;
 
 use classes::Classes;
+pub use coroutine::LruCall;
+use engine::Engine;
 pub use method::LruMethod;
 use owners::Owners;
 pub use owners::Reaper;
-pub use results::{Elsewhere, Results};
+pub use results::{Elsewhere, Results, bring_back, put_away};
 
 type Entries = Cache<Py<PyAny>, Py<PyAny>>;
 type Pair = (Py<PyAny>, Py<PyAny>);
@@ -54,6 +60,7 @@ struct State {
     swept: u64,
     hits: u64,
     misses: u64,
+    stored: u64,
     allocated: usize,
 }
 
@@ -109,6 +116,16 @@ pub struct LruFunction {
     typed: bool,
     weak_self: bool,
     timing: Timing,
+    /// Whether it was made by `cached`.
+    cached: bool,
+    /// The computations under way, where each is to be made once.
+    flights: Option<Box<Flights>>,
+    /// The same, where the function makes coroutines.
+    awaited: Option<Py<PyAny>>,
+    wait_timeout: Option<f64>,
+    /// Where calls that mean the same are to be one.
+    signature: Option<Box<Signature>>,
+    engine: Option<Engine>,
     state: Guarded<State>,
     /// Whether the sweeper knows it.
     watched: AtomicBool,
@@ -154,179 +171,15 @@ fn empty() -> &'static Entries {
     EMPTY.get_or_init(|| Cache::new(Some(0), false))
 }
 
-impl Remembering for LruFunction {
-    fn typed(&self) -> bool {
-        self.typed
-    }
-
-    fn function(&self) -> &Py<PyAny> {
-        &self.function
-    }
-
-    #[inline]
-    fn plain_hit(&self, call: &Call<'_, '_>, hash: u64) -> Option<Py<PyAny>> {
-        let py = call.py();
-        let timing = self.timing;
-        let now = match timing {
-            Timing::Ageless => 0,
-            Timing::Cheap => clock::cheap(),
-            Timing::Asked => return None,
-        };
-        self.state.hit(py, |state| {
-            let entries = state.entries.as_ref()?;
-            let slot = entries.find_hash(hash)?;
-            if timing == Timing::Cheap && clock::is_past(entries.deadline(slot), now) {
-                return None;
-            }
-            let entry = entries.get(slot)?;
-            if call.compare(&entry.key) != Verdict::Same {
-                return None;
-            }
-            let value = &entry.value;
-            if state.indirect && !results::is_direct(py, value) {
-                return None;
-            }
-            Some((slot, value.clone_ref(py)))
-        })
-    }
-
-    fn look(&self, call: &Call<'_, '_>) -> PyResult<Found> {
-        let py = call.py();
-        if self.maxsize == Some(0) {
-            self.state.with(py, |state| state.misses += 1);
-            return Ok(Found::Pass);
-        }
-        let hash = call.hash()?;
-        let now = match self.timing {
-            Timing::Ageless => 0,
-            Timing::Cheap => clock::precise(),
-            Timing::Asked => return Ok(Found::Unsure(hash)),
-        };
-        let found = self.state.try_with(py, |state| {
-            let entries = state.entries.as_mut()?;
-            let mut unsure = false;
-            let slot = entries.find(hash, |stored| {
-                let verdict = call.compare(stored);
-                unsure |= verdict == Verdict::Unsure;
-                verdict == Verdict::Same
-            });
-            let Some(slot) = slot else {
-                if unsure {
-                    return None;
-                }
-                state.misses += 1;
-                return Some(Found::Miss(hash));
-            };
-            let value = &entries.get(slot)?.value;
-            let indirect = state.indirect && !results::is_direct(py, value);
-            if indirect || entries.is_due(slot, now) {
-                return None;
-            }
-            let value = value.clone_ref(py);
-            entries.touch(slot);
-            state.hits += 1;
-            Some(Found::Hit(value))
-        });
-        Ok(found.flatten().unwrap_or(Found::Unsure(hash)))
-    }
-
-    fn look_closely(slf: &Bound<'_, Self>, call: &Call<'_, '_>, hash: u64) -> PyResult<Found> {
-        let py = slf.py();
-        let now = slf.get().now(py)?;
-        let mut expired = None;
-        let pair = locate(
-            &slf.get().state,
-            call,
-            hash,
-            |state: &State| state.entries.as_ref().unwrap_or(empty()),
-            |state, found| {
-                let slot = found?;
-                if state.is_due(slot, now) {
-                    expired = state.remove(py, slot);
-                    return None;
-                }
-                let entries = state.entries.as_mut()?;
-                let entry = entries.get(slot)?;
-                let pair = (entry.key.clone_ref(py), entry.value.clone_ref(py));
-                entries.touch(slot);
-                Some(pair)
-            },
-        )?;
-        drop(expired);
-        let result = results::result(py, pair, slf.get().first(call))?;
-        slf.get().state.with(py, |state| match result {
-            Some(_) => state.hits += 1,
-            None => state.misses += 1,
-        });
-        Ok(result.map_or(Found::Miss(hash), Found::Hit))
-    }
-
-    fn keep(&self, call: &Call<'_, '_>, hash: u64, result: &Bound<'_, PyAny>) -> bool {
-        let py = call.py();
-        if self.in_bytes {
-            return false;
-        }
-        if self.weak_self
-            && self.first(call).is_some_and(|first| {
-                class::is_heap_type(&first.get_type()) || first.is_instance_of::<PyType>()
-            })
-        {
-            return false;
-        }
-        let Ok(key) = call.key(None) else {
-            return false;
-        };
-        let now = match self.timing {
-            Timing::Ageless => 0,
-            Timing::Cheap => clock::precise(),
-            Timing::Asked => return false,
-        };
-        let evicted = self.state.try_with(py, |state| {
-            let deadline = state.deadline(now);
-            if deadline < state.swept && deadline != NEVER {
-                return None;
-            }
-            let entries = state.entries.as_mut()?;
-            if !state.owners.is_empty() || logging::enabled(log::Level::Debug) {
-                return None;
-            }
-            let mut other = false;
-            let found = entries.find(hash, |stored| {
-                other |= call.compare(stored) != Verdict::Different;
-                false
-            });
-            if other || found.is_some() {
-                return None;
-            }
-            let victim = entries.exchangeable()?;
-            if deadline != NEVER && entries.earliest_due() <= now {
-                return None;
-            }
-            let old =
-                entries.exchange(victim, hash, key.clone().unbind(), result.clone().unbind())?;
-            entries.set_deadline(victim, deadline, 0, now);
-            Some((old.0.into_bound(py), old.1.into_bound(py)))
-        });
-        evicted.flatten().map(drop).is_some()
-    }
-
-    fn keep_closely(
-        slf: &Bound<'_, Self>,
-        call: &Call<'_, '_>,
-        hash: u64,
-        result: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        let result = result.as_unbound().bind(py);
-        let place = Self::place(slf, call, result)?;
-        Self::put(slf, call, hash, place)
-    }
-}
-
 #[pymethods]
 impl LruFunction {
     #[new]
-    #[pyo3(signature = (function, maxsize, typed, weak_self, ttl = Argument::Absent, timer = None, /, *, in_bytes = false), text_signature = "(function, maxsize, typed, weak_self, ttl=..., timer=None, /, *, in_bytes=False)")]
+    #[pyo3(signature = (function, maxsize, typed, weak_self, ttl = Argument::Absent, timer = None, /, *, in_bytes = false, cached = false, single_flight = false, wait_timeout = None, signature = None, keeper = None, key = None, coroutine = false), text_signature = "(function, maxsize, typed, weak_self, ttl=..., timer=None, /, *, in_bytes=False, cached=False, single_flight=False, wait_timeout=None, signature=None, keeper=None, key=None, coroutine=False)")]
+    #[allow(
+        clippy::too_many_arguments,
+        clippy::fn_params_excessive_bools,
+        reason = "as the decorators hand them over"
+    )]
     fn new(
         function: &Bound<'_, PyAny>,
         maxsize: Option<i64>,
@@ -335,6 +188,13 @@ impl LruFunction {
         ttl: Argument,
         timer: Option<Bound<'_, PyAny>>,
         in_bytes: bool,
+        cached: bool,
+        single_flight: bool,
+        wait_timeout: Option<f64>,
+        signature: Option<&Bound<'_, PyAny>>,
+        keeper: Option<Py<PyAny>>,
+        key: Option<Py<PyAny>>,
+        coroutine: bool,
     ) -> PyResult<Self> {
         if !function.is_callable() {
             return Err(PyTypeError::new_err("the first argument must be callable"));
@@ -351,7 +211,11 @@ impl LruFunction {
         // As functools: a negative size is 0.
         let maxsize = maxsize.map(|maxsize| u64::try_from(maxsize).unwrap_or(0));
         Ok(Self {
-            entry: Some(vectorcall::call::<Self>),
+            entry: Some(if coroutine {
+                vectorcall::call_awaiting::<Self>
+            } else {
+                vectorcall::call::<Self>
+            }),
             function: function.clone().unbind(),
             first_parameter: Self::first_parameter(function),
             maxsize,
@@ -359,6 +223,14 @@ impl LruFunction {
             typed,
             weak_self,
             timing: Timing::of(aging.as_ref()),
+            cached,
+            flights: (single_flight && !coroutine).then(Box::default),
+            awaited: coroutine
+                .then(|| async_flights::flights(function.py(), wait_timeout))
+                .transpose()?,
+            wait_timeout,
+            signature: signature.map(Signature::new).transpose()?.map(Box::new),
+            engine: keeper.map(|keeper| Engine::new(keeper, key)),
             state: Guarded::new(State::new(maxsize, in_bytes, aging)),
             watched: AtomicBool::new(false),
             methods: Classes::default(),
@@ -383,13 +255,34 @@ impl LruFunction {
         let (py, this) = (slf.py(), slf.get());
         Self::expire_due(slf)?;
         let (hits, misses) = this.state.with(py, |state| (state.hits, state.misses));
+        let info = INFO.import(py, "functools", "_CacheInfo")?;
+        if let Some(engine) = &this.engine {
+            let size = engine.keeper.bind(py).call_method0("size")?;
+            let (maxsize, currsize): (Bound<'_, PyAny>, usize) = size.extract()?;
+            return info.call1((hits, misses, maxsize, currsize));
+        }
         let currsize = this.entries(py, Cache::weight).unwrap_or(0);
-        INFO.import(py, "functools", "_CacheInfo")?
-            .call1((hits, misses, this.maxsize, currsize))
+        info.call1((hits, misses, this.maxsize, currsize))
+    }
+
+    /// How many results have left.
+    fn _removed(slf: &Bound<'_, Self>) -> PyResult<u64> {
+        Self::expire_due(slf)?;
+        Ok(slf.get().state.with(slf.py(), |state| {
+            let held = state.entries.as_ref().map_or(0, Cache::len) as u64;
+            state.stored.saturating_sub(held)
+        }))
     }
 
     /// Forgets every result, and starts counting anew.
-    fn cache_clear(&self, py: Python<'_>) {
+    fn cache_clear(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(flights) = &self.flights {
+            flights.forget_all(py);
+        }
+        self.forget_awaited(py)?;
+        if let Some(engine) = &self.engine {
+            engine.keeper.bind(py).call_method0("clear")?;
+        }
         let old = self.state.with(py, |state| {
             state.hits = 0;
             state.misses = 0;
@@ -404,6 +297,7 @@ impl LruFunction {
             trace::report(self.address(), allocated);
         }
         release(old);
+        Ok(())
     }
 
     /// Forgets the result of one call, and returns whether there was one.
@@ -413,9 +307,16 @@ impl LruFunction {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
+        let calls = Self::calls(slf, args, kwargs)?;
+        if let Some(engine) = &slf.get().engine {
+            let answers = Self::ask(slf, engine, &calls, "discard")?;
+            return answers
+                .iter()
+                .try_fold(false, |there, answer| Ok(there | answer.is_truthy()?));
+        }
         let mut there = false;
-        for call in Self::calls(slf, args, kwargs)? {
-            there |= Self::discard(slf, &call.borrowed(slf.get().typed))?;
+        for call in calls {
+            there |= Self::discard(slf, &call)?;
         }
         Ok(there)
     }
@@ -427,12 +328,55 @@ impl LruFunction {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
-        for call in Self::calls(slf, args, kwargs)? {
-            if Self::contains(slf, &call.borrowed(slf.get().typed))? {
-                return Ok(true);
-            }
+        Ok(Self::peek(slf, args, kwargs)?.is_some())
+    }
+
+    /// Returns the remembered result of one call, without counting or promoting it; `None` where there is none.
+    #[pyo3(signature = (*args, **kwargs))]
+    fn cache_peek(
+        slf: &Bound<'_, Self>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        Self::peek(slf, args, kwargs)
+    }
+
+    /// Sets the result of one call: the value first, then the call's arguments.
+    #[pyo3(signature = (value, /, *args, **kwargs))]
+    fn cache_put(
+        slf: &Bound<'_, Self>,
+        value: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        Self::set(slf, value, args, kwargs)
+    }
+
+    /// Returns the key under which the result of one call is kept.
+    #[pyo3(signature = (*args, **kwargs))]
+    fn cache_key<'py>(
+        slf: &Bound<'py, Self>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Self::key_of(slf, args, kwargs)
+    }
+
+    /// The mapping that holds the results: the one given, or made; a view of the function's own where there is none.
+    #[getter]
+    fn cache<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        match &slf.get().engine {
+            Some(engine) => engine.keeper.bind(py).getattr("cache"),
+            None => py
+                .import("leaksafe._cached")?
+                .call_method1("ResultsView", (slf,)),
         }
-        Ok(false)
+    }
+
+    /// The keys and results, the least recently used first.
+    fn _items<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<(Bound<'py, PyAny>, Py<PyAny>)>> {
+        Self::snapshot(slf)
     }
 
     fn __get__<'py>(
@@ -485,6 +429,16 @@ impl LruFunction {
         }
         visit.call(&self.function)?;
         visit.call(&self.first_parameter)?;
+        visit.call(&self.awaited)?;
+        if let Some(flights) = &self.flights {
+            flights.visit(visit)?;
+        }
+        if let Some(signature) = &self.signature {
+            signature.visit(&visit)?;
+        }
+        if let Some(engine) = &self.engine {
+            engine.visit(&visit)?;
+        }
         self.state.visit(visit, |state, visit| {
             for entry in state.entries.iter().flat_map(Cache::iter) {
                 visit.call(&entry.key)?;
@@ -508,7 +462,8 @@ impl LruFunction {
         self.methods.clear(py);
         self.receivers.clear(py);
         self.warned.clear(py);
-        release(old);
+        let flights = self.flights.as_ref().map(|flights| flights.take(py));
+        release((old, flights));
     }
 }
 
@@ -523,18 +478,10 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     release::install::<Results>(py)?;
     release::install::<Elsewhere>(py)?;
     let function = py.get_type::<PyAny>().into_any();
-    let sample = Bound::new(
-        py,
-        LruFunction::new(
-            &function,
-            Some(0),
-            false,
-            false,
-            Argument::Absent,
-            None,
-            false,
-        )?,
-    )?;
+    let class = py.get_type::<LruFunction>();
+    let sample = class
+        .call1((&function, 0, false, false))?
+        .cast_into::<LruFunction>()?;
     vectorcall::install(py, &sample, true);
     let bound = LruFunction::__get__(&sample, Some(function), None)?;
     vectorcall::install(py, bound.cast::<LruMethod>()?, false);

@@ -3,9 +3,12 @@
 pub mod aging;
 pub mod alarm;
 pub mod arguments;
+pub mod async_flights;
+pub mod computation;
 pub mod deep_sizeof;
 pub mod flights;
 pub mod iterator;
+pub mod living;
 pub mod lru_cache;
 pub mod lru_function;
 pub mod singleton;

@@ -9,7 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::interop::flight::{Flight, Landing};
+use crate::interop::flight::{Flight, Landing, Outcome};
 use crate::interop::guard::{Guarded, Noted};
 use crate::interop::metaclass::{self, Answering};
 use crate::interop::{class, weak};
@@ -205,9 +205,9 @@ impl Single {
         let found = match this.state.with(py, |state| state.look(py)) {
             Found::Fake(fake) => return Ok(Some(fake)),
             Found::There(found) => this.strong(found.into_bound(py)).map(Bound::unbind),
-            Found::UnderWay(flight) => match flight.wait(py)? {
+            Found::UnderWay(flight) => match flight.wait(py, None)? {
                 Landing::Made(instance) => Some(instance),
-                Landing::Failed => None,
+                Landing::Raised(_) | Landing::Failed => None,
                 Landing::Alone => {
                     return Err(PyRuntimeError::new_err(format!(
                         "{} asks for its one instance while that is built: {}",
@@ -217,7 +217,7 @@ impl Single {
                 }
             },
             Found::Nothing => {
-                let flight = Flight::depart(py)?;
+                let flight = Flight::depart();
                 let name = class.qualname()?.to_string();
                 let (leads, lost) = this.state.with(py, |state| {
                     if matches!(state.look(py), Found::Nothing) {
@@ -231,14 +231,15 @@ impl Single {
                     return Ok(None);
                 }
                 flight.announce(name);
-                let result = Self::build(slf, class, args, kwargs);
+                let result = flight
+                    .lead(py)
+                    .and_then(|()| Self::build(slf, class, args, kwargs));
                 let ended = this.state.with(py, |state| state.flight.take());
                 drop(ended);
-                let made = result
-                    .as_ref()
-                    .ok()
-                    .map(|instance| instance.clone().unbind());
-                flight.land(py, made)?;
+                let outcome = result.as_ref().map_or(Outcome::Nothing, |instance| {
+                    Outcome::Made(instance.clone().unbind())
+                });
+                flight.land(py, outcome)?;
                 return result.map(|instance| Some(instance.unbind()));
             }
         };

@@ -65,6 +65,15 @@ impl hot::Mapping for LruCache {
     }
 }
 
+/// The keys of a cache as they are at one moment, the least recently used first.
+#[pyfunction(name = "_keys")]
+#[pyo3(signature = (cache, /))]
+pub fn keys<'py>(cache: &Bound<'py, LruCache>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let now = LruCache::now(cache)?;
+    let items = LruCache::hashed_snapshot(cache, now).into_iter();
+    Ok(items.map(|(_, key, _)| key).collect())
+}
+
 impl LruCache {
     pub fn address(&self) -> usize {
         std::ptr::from_ref(self) as usize

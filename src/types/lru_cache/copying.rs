@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyMapping, PyString, PyTuple, PyType};
 use pyo3::{IntoPyObjectExt, intern};
 
 use super::LruCache;
@@ -14,10 +14,37 @@ use crate::interop::equality::hash_of;
 use crate::interop::{gc, trace};
 use crate::types::aging::{Aging, Lifetime};
 use crate::types::arguments;
+use crate::types::living;
 use crate::types::ttl_cache::TtlCache;
 use crate::types::weigher::Weigher;
 
 impl LruCache {
+    /// A copy with the entries of a mapping too, which come `after` its own and replace them, or before.
+    ///
+    /// # Errors
+    /// What setting an entry raises.
+    pub fn merge<'py>(
+        slf: &Bound<'py, Self>,
+        other: &Bound<'py, PyAny>,
+        after: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if other.cast::<PyMapping>().is_err() {
+            return Ok(py.NotImplemented().into_bound(py));
+        }
+        let now = Self::now(slf)?;
+        let merged = if after {
+            Self::duplicate(slf, now)?
+        } else {
+            Self::like(slf)?
+        };
+        Self::update_from(&merged, other, now)?;
+        if !after {
+            Self::set_all(&merged, Self::hashed_snapshot(slf, now), now)?;
+        }
+        Ok(merged.into_any())
+    }
+
     /// Sets up a cache that `__new__` made.
     pub fn configure(
         slf: &Bound<'_, Self>,
@@ -47,7 +74,7 @@ impl LruCache {
             None
         });
         match refused {
-            None => Ok(()),
+            None => living::enter(slf),
             Some(_) => Err(PyRuntimeError::new_err(
                 "LRUCache.__init__() was called twice; resize() changes the bound",
             )),

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::{PyMemoryError, PyOverflowError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyMemoryError, PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use super::LruCache;
 use super::state::{Change, Pair, Phase, Refusal, State};
@@ -15,6 +16,28 @@ use crate::types::stats::Cause;
 use crate::types::sweeper::{self, SLICE, Swept};
 
 impl LruCache {
+    /// Takes the least recently used entry.
+    ///
+    /// # Errors
+    /// `KeyError` where there is none; what the timer raises.
+    pub fn pop_first<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        let py = slf.py();
+        Self::expire_due(slf)?;
+        let taken = slf.get().state.with(py, |state| {
+            let pair = state.take_slot(state.entries.first(false)?, Cause::Explicit)?;
+            Some((pair, state.callback(py)))
+        });
+        let Some(((key, value), on_remove)) = taken else {
+            return Err(PyKeyError::new_err(format!(
+                "popitem(): this {} is empty",
+                slf.get_type().name()?
+            )));
+        };
+        let result = PyTuple::new(py, [key.clone_ref(py), value.clone_ref(py)])?;
+        Self::dismiss(slf, [(key, value)], on_remove, Cause::Explicit);
+        Ok(result)
+    }
+
     /// Ends a change once the lock is free: tells the tools and the callback, and drops what was taken out.
     #[inline]
     pub fn settle(slf: &Bound<'_, Self>, change: Change) {

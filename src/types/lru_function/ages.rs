@@ -92,6 +92,7 @@ impl LruFunction {
     /// The name of the decorator.
     pub fn kind(&self) -> &'static str {
         match self.timing {
+            _ if self.cached => "cached",
             Timing::Ageless => "lru_cache",
             Timing::Cheap | Timing::Asked => "ttl_cache",
         }

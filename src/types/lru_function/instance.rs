@@ -14,7 +14,7 @@ use crate::interop::{class, weak};
 
 impl LruFunction {
     /// Whether `class` has this function as a method under its own name.
-    fn is_method(slf: &Bound<'_, Self>, class: &Bound<'_, PyType>) -> PyResult<bool> {
+    pub(super) fn is_method(slf: &Bound<'_, Self>, class: &Bound<'_, PyType>) -> PyResult<bool> {
         let methods = &slf.get().methods;
         if let Some(answer) = methods.get(class) {
             return Ok(answer);
@@ -134,7 +134,7 @@ impl LruFunction {
     }
 
     /// Notes a class that has this function as a class method.
-    fn note_receiver(slf: &Bound<'_, Self>, class: &Bound<'_, PyType>) -> PyResult<()> {
+    pub(super) fn note_receiver(slf: &Bound<'_, Self>, class: &Bound<'_, PyType>) -> PyResult<()> {
         let py = slf.py();
         if slf.get().receivers.get(class).is_some() {
             return Ok(());
@@ -183,7 +183,7 @@ impl LruFunction {
     }
 
     /// Says once for each class that its instances are held.
-    fn warn(slf: &Bound<'_, Self>, class: &Bound<'_, PyType>) -> PyResult<()> {
+    pub(super) fn warn(slf: &Bound<'_, Self>, class: &Bound<'_, PyType>) -> PyResult<()> {
         let py = slf.py();
         if slf.get().warned.insert(class, ())?.is_some() {
             return Ok(());

@@ -101,6 +101,43 @@ impl LruMethod {
         self.forward("cache_contains", args, kwargs)
     }
 
+    /// Returns the remembered result of one call on this instance, without counting or promoting it.
+    #[pyo3(signature = (*args, **kwargs))]
+    fn cache_peek<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.forward("cache_peek", args, kwargs)
+    }
+
+    /// Sets the result of one call on this instance: the value first, then the call's arguments.
+    #[pyo3(signature = (value, /, *args, **kwargs))]
+    fn cache_put<'py>(
+        &self,
+        value: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = args.py();
+        let first = [value.clone(), self.instance.bind(py).clone()];
+        let all = PyTuple::new(py, first.into_iter().chain(args.iter()).collect::<Vec<_>>())?;
+        self.function
+            .bind(py)
+            .getattr("cache_put")?
+            .call(all, kwargs)
+    }
+
+    /// Returns the key under which the result of one call on this instance is kept.
+    #[pyo3(signature = (*args, **kwargs))]
+    fn cache_key<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.forward("cache_key", args, kwargs)
+    }
+
     #[getter(__self__)]
     fn instance(&self, py: Python<'_>) -> Py<PyAny> {
         self.instance.clone_ref(py)

@@ -193,6 +193,21 @@ pub fn stand_in<'py>(
             .bind(py)
             .clone());
     }
+    put_away(owner, result)
+}
+
+/// Puts a result of a method of `owner` where it lives and dies with that, and returns what stands for it; the result
+/// itself where it can't refer to the owner, or the owner has no place for it.
+///
+/// # Errors
+/// `MemoryError`.
+#[pyfunction(name = "_put_away")]
+#[pyo3(signature = (owner, result, /))]
+pub fn put_away<'py>(
+    owner: &Bound<'py, PyAny>,
+    result: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = owner.py();
     if is_atomic(result) {
         return Ok(result.clone());
     }
@@ -264,6 +279,16 @@ pub fn result(
         part(asking)?;
     }
     Ok(elsewhere.get().get(py))
+}
+
+/// The result that something stands for, in a tuple; `None` where that went with its owner or the owner's attributes.
+#[pyfunction(name = "_bring_back")]
+#[pyo3(signature = (stand_in, /))]
+pub fn bring_back(stand_in: Bound<'_, PyAny>) -> Option<(Py<PyAny>,)> {
+    match stand_in.cast::<Elsewhere>() {
+        Ok(elsewhere) => Some((elsewhere.get().get(stand_in.py())?,)),
+        Err(_) => Some((stand_in.unbind(),)),
+    }
 }
 
 /// Whether an entry's value is the result itself.

@@ -1,10 +1,11 @@
 //! Keeping results, and forgetting them.
 
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 
 use super::{Entries, LruFunction, State, empty, results};
 use crate::core::{Removed, Slot};
-use crate::interop::call::{Call, WeaklyHeld};
+use crate::interop::call::{Call, OwnedCall, WeaklyHeld};
 use crate::interop::lookup::locate;
 use crate::interop::{logging, trace};
 use crate::types::stats::Cause;
@@ -56,12 +57,14 @@ impl LruFunction {
         }
     }
 
-    /// Puts an entry in, unless its key is there by now.
+    /// Puts an entry in, unless its key is there by now (`anew`: in its place), or the flight that made it was forgotten.
     pub fn put<'py>(
         slf: &Bound<'py, Self>,
         call: &Call<'_, 'py>,
         hash: u64,
         place: Place<'py>,
+        anew: bool,
+        is_current: &dyn Fn() -> bool,
     ) -> PyResult<()> {
         let py = slf.py();
         let now = slf.get().now(py)?;
@@ -77,6 +80,7 @@ impl LruFunction {
         let mut unused = None;
         let mut references = Vec::new();
         let mut sweep = None;
+        let indirect = instance.is_some();
         let allocated = locate(
             &slf.get().state,
             call,
@@ -84,6 +88,10 @@ impl LruFunction {
             // Always there: only the collector takes it, from what nobody can call.
             |state: &State| state.entries.as_ref().unwrap_or(empty()),
             |state, mut found| {
+                if !is_current() {
+                    unused = Some(new);
+                    return None;
+                }
                 if let Some(slot) = found
                     && state.is_due(slot, now)
                 {
@@ -102,8 +110,8 @@ impl LruFunction {
                     let stale = entries
                         .get(slot)
                         .is_some_and(|entry| results::is_stale(py, &entry.value));
-                    if stale {
-                        state.indirect = true;
+                    if stale || anew {
+                        state.indirect |= indirect;
                         match entries.replace(slot, new.1, weight, &mut evicted) {
                             Ok(old) => {
                                 unused = Some((new.0, old.unwrap_or_else(|| py.None())));
@@ -128,6 +136,7 @@ impl LruFunction {
                     state.indirect = true;
                     state.owners.add(owner, reference, &key, hash);
                 }
+                state.stored += u64::from(placed.is_some());
                 sweep = placed.and_then(|slot| state.set_age(slot, now));
                 state.reallocated()
             },
@@ -155,8 +164,14 @@ impl LruFunction {
         Ok(())
     }
 
-    pub fn discard(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<bool> {
+    pub fn discard(slf: &Bound<'_, Self>, call: &OwnedCall<'_>) -> PyResult<bool> {
         let py = slf.py();
+        let call = Self::in_order(slf, call);
+        let call = &call.borrowed(slf.get().typed);
+        if let Some(flights) = &slf.get().flights {
+            flights.forget(call, call.hash()?)?;
+        }
+        slf.get().forget_one_awaited(call)?;
         let now = slf.get().now(py)?;
         let gone = Self::find_slot(slf, call, |state, found| {
             let slot = found?;
@@ -166,7 +181,40 @@ impl LruFunction {
         Ok(gone.is_some_and(|(((_, value), _), due)| !due && !results::is_stale(py, &value)))
     }
 
-    pub fn contains(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<bool> {
+    /// The result that is remembered of a call, neither counted nor promoted.
+    ///
+    /// # Errors
+    /// What a `__hash__` or a comparison raises.
+    pub fn peek(
+        slf: &Bound<'_, Self>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let calls = Self::calls(slf, args, kwargs)?;
+        if let Some(engine) = &slf.get().engine {
+            for answer in Self::ask(slf, engine, &calls, "peek")? {
+                // Nothing, or the result in a tuple.
+                if let Some((result,)) = answer.extract::<Option<(Py<PyAny>,)>>()? {
+                    return Ok(Some(result));
+                }
+            }
+            return Ok(None);
+        }
+        for call in &calls {
+            let call = Self::in_order(slf, call);
+            let found = Self::peek_call(slf, &call.borrowed(slf.get().typed))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same of a call in order.
+    ///
+    /// # Errors
+    /// As [`peek`](Self::peek).
+    pub fn peek_call(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
         let py = slf.py();
         let now = slf.get().now(py)?;
         let pair = Self::find_slot(slf, call, |state, found| {
@@ -174,7 +222,77 @@ impl LruFunction {
             let entry = state.entries.as_ref()?.get(slot)?;
             Some((entry.key.clone_ref(py), entry.value.clone_ref(py)))
         })?;
-        Ok(results::result(py, pair, None)?.is_some())
+        results::result(py, pair, None)
+    }
+
+    /// Sets the result of a call.
+    ///
+    /// # Errors
+    /// What a `__hash__`, a comparison or a warning raises.
+    pub fn set<'py>(
+        slf: &Bound<'py, Self>,
+        value: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<()> {
+        for call in Self::calls(slf, args, kwargs)? {
+            let call = Self::in_order(slf, &call);
+            let call = call.borrowed(slf.get().typed);
+            if let Some(engine) = &slf.get().engine {
+                let (receiver, weakly, key) = engine.meant(slf, &call)?;
+                let put = (receiver, weakly, key, value);
+                engine.keeper.bind(slf.py()).call_method1("put", put)?;
+            } else if slf.get().maxsize != Some(0) {
+                let place = Self::place(slf, &call, value)?;
+                Self::put(slf, &call, call.hash()?, place, true, &|| true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The key under which a call's result is kept.
+    ///
+    /// # Errors
+    /// What an engine's key raises, or a warning.
+    pub fn key_of<'py>(
+        slf: &Bound<'py, Self>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let call = Self::in_order(slf, &OwnedCall::new(args, kwargs)?);
+        let call = call.borrowed(slf.get().typed);
+        if let Some(engine) = &slf.get().engine {
+            let meant = engine.meant(slf, &call)?;
+            return engine.keeper.bind(slf.py()).call_method1("key", meant);
+        }
+        call.key(Self::instance(slf, &call)?.as_ref())
+    }
+
+    /// All keys and results, the least recently used first.
+    ///
+    /// # Errors
+    /// What the timer raises.
+    pub fn snapshot<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<(Bound<'py, PyAny>, Py<PyAny>)>> {
+        let py = slf.py();
+        Self::expire_due(slf)?;
+        let pairs: Vec<_> = slf.get().state.with(py, |state| {
+            let Some(entries) = &state.entries else {
+                return Vec::new();
+            };
+            let slots = entries.walk(false).into_iter();
+            slots
+                .filter_map(|slot| entries.get(slot))
+                .map(|entry| (entry.key.clone_ref(py), entry.value.clone_ref(py)))
+                .collect()
+        });
+        let mut items = Vec::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            let shown = key.bind(py).clone();
+            if let Some(result) = results::result(py, Some((key, value)), None)? {
+                items.push((shown, result));
+            }
+        }
+        Ok(items)
     }
 
     fn find_slot<R>(

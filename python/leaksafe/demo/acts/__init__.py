@@ -7,6 +7,7 @@ from leaksafe.demo.acts.objects import ObjectsAct
 from leaksafe.demo.acts.page import PageAct
 from leaksafe.demo.acts.person import PersonAct
 from leaksafe.demo.acts.settings import SettingsAct
+from leaksafe.demo.acts.stampede import StampedeAct
 
 ACTS: tuple[Act, ...] = (
     CalculatorAct(),
@@ -15,4 +16,5 @@ ACTS: tuple[Act, ...] = (
     PersonAct(),
     ObjectsAct(),
     SettingsAct(),
+    StampedeAct(),
 )

@@ -1,0 +1,71 @@
+"""Results that are computed anew behind their callers: one bounded pool for the process."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import os
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+
+_THREADS = 4
+_WAITING = 256
+"""So many, at most, run or wait; what is above stays old until it is asked for again."""
+
+logger = logging.getLogger("leaksafe.refresh")
+"""Failures behind callers' backs. It speaks up though the logger `leaksafe` is off by default."""
+if logger.level == logging.NOTSET:
+    logger.setLevel(logging.WARNING)
+
+
+class _Pool:
+    """The threads, made with the first recomputation, and joined when the interpreter exits."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+        self._under_way: set[Hashable] = set()
+
+    def run(self, key: Hashable, compute: Callable[[], object]) -> None:
+        with self._lock:
+            if key in self._under_way or len(self._under_way) >= _WAITING:
+                return
+            self._under_way.add(key)
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="leaksafe-refresh")
+            threads = self._threads
+        context = contextvars.copy_context()
+
+        def task() -> None:
+            try:
+                context.run(compute)
+            except BaseException:
+                logger.exception("a result could not be computed anew")
+            finally:
+                with self._lock:
+                    self._under_way.discard(key)
+
+        try:
+            threads.submit(task)
+        except RuntimeError:  # the interpreter is about to exit
+            with self._lock:
+                self._under_way.discard(key)
+
+
+_pool = _Pool()
+
+
+def behind(key: Hashable, compute: Callable[[], object]) -> None:
+    """Compute something in the pool, unless what has this key is under way there already."""
+    _pool.run(key, compute)
+
+
+def _forked() -> None:
+    """The threads stayed with the parent."""
+    global _pool  # noqa: PLW0603
+    _pool = _Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
