@@ -41,7 +41,11 @@ class Ours:
 def hits(settings: Settings) -> list[Row]:
     rows = []
     keys = list(range(SIZE))
-    for title, loop, limit in (("f(k)", one_argument, 0.65), ("f(a=k)", a_keyword, 0.40)):
+    # A keyword is put in its place, so that f(k) and f(a=k) are one: that isn't free.
+    for title, loop, limit, beside in (
+        ("f(k)", one_argument, 0.65, 1.05),
+        ("f(a=k)", a_keyword, 0.40, 1.35),
+    ):
         makers: dict[str, Any] = {
             OURS: cached(maxsize=2 * SIZE),
             BASE: functools.lru_cache(2 * SIZE),
@@ -53,7 +57,7 @@ def hits(settings: Settings) -> list[Row]:
             loop(subject, keys, 1)
             contestants.append(Contestant(name, loop, subject, False))
         times = race(contestants, keys, settings)
-        for base, target in ((BASE, Target(limit)), (LRU, Target(1.05))):
+        for base, target in ((BASE, Target(limit)), (LRU, Target(beside))):
             unit = f"{base} {Spread.of(list(times[base].values())).mid:.1f} ns"
             rows.append(Row(f"{title}, a hit", base, unit, ratios(times, base)[OURS], {}, target))
     return rows

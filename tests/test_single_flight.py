@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import signal
 import sys
 import threading
@@ -268,6 +269,12 @@ def test_wait_timeout_ends_what_no_graph_can_see(options: dict[str, Any]) -> Non
             return f(1)
 
     assert in_threads(lambda: f(1), waiter) == [1, 1]
+
+
+@pytest.mark.parametrize("seconds", [1e20, math.inf])
+def test_a_long_wait_timeout_is_one(seconds: float) -> None:
+    results = Slow(wait_timeout=seconds).with_waiters(2)
+    assert len({id(result) for result in results}) == 1
 
 
 @both

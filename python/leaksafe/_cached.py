@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
@@ -150,7 +151,9 @@ def cached(
     seconds = _seconds(ttl, "ttl", endless=True)
     stale = _seconds(stale_if_error, "stale_if_error")
     old = _seconds(refresh_after, "refresh_after")
-    wait = _seconds(wait_timeout, "wait_timeout")
+    wait = _seconds(wait_timeout, "wait_timeout", endless=True)
+    if wait is not None:
+        wait = min(wait, threading.TIMEOUT_MAX)
     if stale is not None and seconds is None:
         raise ValueError("stale_if_error begins when the ttl ends: give a ttl, too")
     if old is not None and seconds is not None and old >= seconds:

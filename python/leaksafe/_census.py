@@ -123,7 +123,7 @@ def _look_at_function(one: _LruFunction[..., Any], where: str | None) -> Living:
     if isinstance(mapping, LRUCache):
         stats = mapping.stats()
         weight, removals = stats.currsize, sum(stats.removals)
-    code = getattr(one.__wrapped__, "__code__", None)
+    code = getattr(getattr(one, "__wrapped__", None), "__code__", None)
     if code is not None:
         where = f"{code.co_filename}:{code.co_firstlineno}"
     name = str(getattr(one, "__leaksafe_name__", getattr(one, "__qualname__", one)))

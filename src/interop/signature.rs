@@ -9,6 +9,9 @@ use super::call::{Call, OwnedCall};
 use super::equality::{self, Verdict};
 use super::lookup::Probe;
 
+/// Calls with more keywords are left as they are.
+const MANY: usize = 64;
+
 /// A function's parameters.
 pub struct Signature {
     /// The names of those that can be given by position.
@@ -76,11 +79,14 @@ impl Signature {
     fn arrange_slowly<'py>(&self, call: &Call<'_, 'py>) -> Option<OwnedCall<'py>> {
         let py = call.py();
         let (given, names) = call.parts();
-        if given.len() > self.positional.len() && !self.more {
+        let wrong = given.len() > self.positional.len() && !self.more;
+        let many = names.is_some_and(|names| names.len() > MANY);
+        if wrong || many {
             return None;
         }
         let mut keywords = Keywords::new(call, names);
-        let mut items = given.to_vec();
+        let mut items = Vec::with_capacity(given.len().max(self.positional.len()));
+        items.extend_from_slice(given);
         let first_default = self.positional.len() - self.defaults.len();
         for (at, name) in self.positional.iter().enumerate().skip(given.len()) {
             let by_name = if at < self.unnamed {
@@ -138,7 +144,8 @@ impl Signature {
 struct Keywords<'a, 'py> {
     names: &'a [Bound<'py, PyAny>],
     values: &'a [Bound<'py, PyAny>],
-    taken: Vec<bool>,
+    /// A bit for each.
+    taken: u64,
 }
 
 impl<'a, 'py> Keywords<'a, 'py> {
@@ -147,7 +154,7 @@ impl<'a, 'py> Keywords<'a, 'py> {
         Self {
             names,
             values: call.keyword_values(),
-            taken: vec![false; names.len()],
+            taken: 0,
         }
     }
 
@@ -156,12 +163,13 @@ impl<'a, 'py> Keywords<'a, 'py> {
             .names
             .iter()
             .position(|other| equality::compare_objects(other, name.as_any()) == Verdict::Same)?;
-        self.taken[at] = true;
+        self.taken |= 1 << at;
         Some(&self.values[at])
     }
 
     fn rest(&self) -> impl Iterator<Item = (&'a Bound<'py, PyAny>, &'a Bound<'py, PyAny>)> {
-        let all = self.names.iter().zip(self.values).zip(&self.taken);
-        all.filter_map(|(pair, taken)| (!taken).then_some(pair))
+        let taken = self.taken;
+        let all = self.names.iter().zip(self.values).enumerate();
+        all.filter_map(move |(at, pair)| (taken & 1 << at == 0).then_some(pair))
     }
 }
