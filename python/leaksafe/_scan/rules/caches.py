@@ -29,12 +29,12 @@ from leaksafe._scan.module import (
 
 _STORES = {Kind.STORE, Kind.SETDEFAULT}
 _CACHE_WORDS = ("cache", "memo")
-# What a program has few of: a cache by them is as large as the program.
+# The last words of names of what a program has few of: a cache by them is as large as the program.
 _FEW = {
-    "cls", "klass", "class_", "type", "type_", "typ", "tp", "mcs", "module", "module_name", "func",
-    "function", "fn", "method", "language", "lang", "locale", "encoding", "dtype", "region", "name",
-    "scheme", "transport", "glob", "version", "version_info", "backend", "backend_name", "platform",
-    "fmt", "format",
+    "attr", "backend", "class", "cls", "codec", "col", "column", "dialect", "dtype", "encoding",
+    "event", "fmt", "format", "func", "function", "fn", "glob", "kind", "klass", "lang", "language",
+    "locale", "mcs", "method", "mode", "module", "name", "pat", "path", "pattern", "platform",
+    "region", "scheme", "transport", "typ", "type", "tp", "version", "info",
 }  # fmt: skip
 _NAMES_OF_CODE = {"__class__", "__name__", "__qualname__", "__module__", "__func__", "__code__"}
 _ONE_FOR_EACH_CLASS = {"__new__", "__init_subclass__", "__class_getitem__"}
@@ -107,7 +107,7 @@ def _varies(key: ast.expr, function: NamedFunction) -> bool:
         for node in ast.walk(function)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
-    return bool((used & local) - _FEW) and not _is_of_code(key)
+    return not all(_is_of_few(name) for name in used & local) and not _is_of_code(key)
 
 
 def _is_one_of_few(annotation: ast.expr | None) -> bool:
@@ -116,15 +116,19 @@ def _is_one_of_few(annotation: ast.expr | None) -> bool:
     )
 
 
+def _is_of_few(name: str) -> bool:
+    return name.lower().rstrip("_").rpartition("_")[2] in _FEW
+
+
 def _is_of_code(key: ast.expr) -> bool:
     """Whether a key is a class, a function or the name of one."""
     match key:
         case ast.Call(ast.Name("type")):
             return True
         case ast.Attribute(attr=name):
-            return name in _NAMES_OF_CODE
+            return name in _NAMES_OF_CODE or _is_of_few(name)
         case ast.Tuple(parts):
-            return all(_is_of_code(part) or last_name(part) in _FEW for part in parts)
+            return all(_is_of_code(part) or _is_of_few(last_name(part)) for part in parts)
         case _:
             pass
     return False
