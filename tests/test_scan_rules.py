@@ -61,6 +61,23 @@ LEAKS = {
         """,
         [("LS001", 3)],
     ),
+    "a dict by what tells objects apart": (
+        """
+        _seen = {}
+        locks = {}
+
+        def describe(thing):
+            which = id(thing)
+            if which not in _seen:
+                _seen[which] = repr(thing)
+            return _seen[which]
+
+        class Session:
+            def lock(self):
+                return locks.setdefault(self.session_id, Lock())
+        """,
+        [("LS001", 2), ("LS001", 3)],
+    ),
     "a dict of a base class": (
         """
         class Base:
@@ -351,6 +368,14 @@ HARMLESS = {
             if (order, all) not in _cache:
                 _cache[order, all] = compute(order)
             return _cache[order, all]
+    """,
+    "a cache by what a program has few of": """
+        _cache = {}
+
+        def read(path):
+            if path not in _cache:
+                _cache[path] = open(path).read()
+            return _cache[path]
     """,
     "a cache by constants": """
         _cache = {}
