@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaksafe._scan.scan import Scanned, judge, scan_source
-from test_scan_rules import HARMLESS, LEAKS
+from scan_harmless import HARMLESS
+from scan_leaks import LEAKS
 
 pytestmark = pytest.mark.thread_unsafe(reason="what to do with warnings is the process's")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum
 
 from leaksafe._scan.module import Module, NamedFunction, Scope, last_name, same
 
@@ -32,26 +32,26 @@ _TAKING = (ast.Attribute, ast.Subscript, ast.Call, ast.Delete)
 class Level(Enum):
     """What a container lives as long as."""
 
-    MODULE = auto()
-    CLASS = auto()
-    INSTANCE = auto()
+    MODULE = "module"
+    CLASS = "class"
+    INSTANCE = "instance"
 
 
 class Kind(Enum):
     """What is done to a container."""
 
-    STORE = auto()  # container[key] = value
-    SETDEFAULT = auto()  # container.setdefault(key, value)
-    ADD = auto()  # container.append(value)
-    ADD_BELOW = auto()  # container[key].append(value)
-    REMOVE = auto()
-    READ = auto()  # a value by its key
-    CONTAINS = auto()
-    LENGTH = auto()
-    TRUTH = auto()
-    LOOP = auto()
-    LOOK = auto()  # anything else that leaves it as it is
-    ESCAPE = auto()  # given to other code, which may do anything
+    STORE = "store"  # container[key] = value
+    SETDEFAULT = "setdefault"  # container.setdefault(key, value)
+    ADD = "add"  # container.append(value)
+    ADD_BELOW = "add below"  # container[key].append(value)
+    REMOVE = "remove"
+    READ = "read"  # a value by its key
+    CONTAINS = "contains"
+    LENGTH = "length"
+    TRUTH = "truth"
+    LOOP = "loop"
+    LOOK = "look"  # anything else that leaves it as it is
+    ESCAPE = "escape"  # given to other code, which may do anything
 
 
 @dataclass(frozen=True, eq=False)

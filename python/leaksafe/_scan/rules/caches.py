@@ -29,14 +29,15 @@ from leaksafe._scan.module import (
 
 _STORES = {Kind.STORE, Kind.SETDEFAULT}
 _CACHE_WORDS = ("cache", "memo")
-# What a program has few of: a cache by them is as large as the program.
-_FEW = {
-    "cls", "klass", "class_", "type", "type_", "typ", "tp", "mcs", "module", "module_name", "func",
-    "function", "fn", "method", "language", "lang", "locale", "encoding", "dtype", "region", "name",
-    "scheme", "transport", "glob", "version", "version_info", "backend", "backend_name", "platform",
-    "fmt", "format",
+# Last words of names of what a program has any number of; of one letter are numbers and strings.
+_MANY = {
+    "address", "addr", "arg", "args", "argument", "arguments", "data", "email", "expr", "filename",
+    "hash", "host", "id", "ids", "ident", "ip", "jid", "key", "line", "message", "node",
+    "number", "obj", "object", "oid", "prompt", "query", "request", "segment", "session", "source",
+    "sql", "string", "template", "text", "token", "url", "uri", "user", "username", "uuid", "value",
+    "word",
 }  # fmt: skip
-_NAMES_OF_CODE = {"__class__", "__name__", "__qualname__", "__module__", "__func__", "__code__"}
+_IDENTIFYING = {"current_task", "current_thread", "get_ident", "hash", "id", "uuid4"}
 _ONE_FOR_EACH_CLASS = {"__new__", "__init_subclass__", "__class_getitem__"}
 _ENUMS = {"Enum", "IntEnum", "StrEnum", "Flag", "IntFlag"}
 
@@ -99,35 +100,48 @@ def _is_parameter(value: ast.expr | None, function: NamedFunction) -> bool:
 
 
 def _varies(key: ast.expr, function: NamedFunction) -> bool:
-    """Whether a key may take any number of values, as far as can be told."""
-    used = names(key)
-    local = {one.arg for one in parameters(function) if not _is_one_of_few(one.annotation)}
-    local |= {
-        node.id
+    """Whether a key may take any number of values, as far as can be told.
+
+    A cache by classes, files or settings of a program is as large as the program. So a key, or what
+    the function assigns to it, must be put together from strings, tell objects apart, or be given,
+    under a name for data.
+    """
+    given = {one.arg for one in parameters(function)}
+    assigned = [
+        node.value
         for node in ast.walk(function)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    return bool((used & local) - _FEW) and not _is_of_code(key)
+        if isinstance(node, ast.Assign) and any(_same_name(one, key) for one in node.targets)
+    ]
+    return any(_is_put_together(one, given) for one in (key, *assigned))
 
 
-def _is_one_of_few(annotation: ast.expr | None) -> bool:
-    return annotation is not None and bool(
-        {"Literal", "Type", "bool", "type"} & {last_name(node) for node in ast.walk(annotation)}
-    )
+def _same_name(target: ast.expr, key: ast.expr) -> bool:
+    """Whether an assignment is to the name that is the key."""
+    return isinstance(target, ast.Name) and isinstance(key, ast.Name) and target.id == key.id
 
 
-def _is_of_code(key: ast.expr) -> bool:
-    """Whether a key is a class, a function or the name of one."""
-    match key:
-        case ast.Call(ast.Name("type")):
+def _is_put_together(value: ast.expr, given: set[str]) -> bool:
+    match value:
+        case ast.JoinedStr() | ast.BinOp(op=ast.Add() | ast.Mod()):
+            return bool(names(value))
+        case ast.Call(ast.Attribute(ast.Constant(str()), "format")):
             return True
-        case ast.Attribute(attr=name):
-            return name in _NAMES_OF_CODE
+        case ast.Call(func):
+            return last_name(func) in _IDENTIFYING
+        case ast.Name(name):
+            return name in given and _is_of_many(name)
+        case ast.Attribute(ast.Name(), name):
+            return _is_of_many(name)
         case ast.Tuple(parts):
-            return all(_is_of_code(part) or last_name(part) in _FEW for part in parts)
+            return any(_is_put_together(part, given) for part in parts)
         case _:
-            pass
-    return False
+            return False
+
+
+def _is_of_many(name: str) -> bool:
+    word = name.lower().rstrip("_")
+    # a `code_key` says of what it is the key
+    return len(word) == 1 or (word.rpartition("_")[2] in _MANY and not word.endswith("_key"))
 
 
 def _class(container: Container) -> str:
