@@ -24,7 +24,7 @@ from itertools import repeat
 from typing import Any
 
 from isolated import FREE_THREADED, each, isolated, resident
-from leaksafe import LRUCache, deep_sizeof
+from leaksafe import LRUCache, deep_sizeof, lru_cache, ttl_cache
 from leaksafe.compat import cachetools
 from leaksafe.compat.cachetools import func
 
@@ -654,6 +654,31 @@ def in_bytes() -> Round:
     return run
 
 
+def functions_in_bytes() -> Round:
+    class Owner:
+        @lru_cache(max_bytes="1 kB")
+        def method(self, number: int) -> object:
+            return [self, VALUE, bytes(number)]
+
+    remember = [decorator(max_bytes="1 kB")(make_weighty) for decorator in (lru_cache, ttl_cache)]
+
+    def run() -> None:
+        owner = Owner()
+        owner.method(300), owner.method(301), owner.method(302), owner.method(2_000)
+        for function in remember:
+            function(300), function(301), function(302), function(2_000)
+            quietly(lambda: function(-1), Failure)()
+            function.cache_clear()
+        # Owner and result refer to each other.
+        vars(owner).clear()
+
+    return run
+
+
+def make_weighty(number: int) -> object:
+    return [VALUE, bytes(number)] if number > 0 else Raising("size")
+
+
 def deep_sizes() -> Round:
     cache = filled()
     held = [cache, {"keys": KEYS, **dict.fromkeys(KEYS, OTHER)}, {VALUE[0], 3.5}, Sub(3)]
@@ -907,6 +932,7 @@ RARE = {
     make_and_drop: 20_000,
     make_and_collect: 20_000,
     make_error: 20_000,
+    functions_in_bytes: 10_000,
     stand_ins: 10_000,
     stand_in_decorators: 20_000,
     restarts: 2_000,
