@@ -16,6 +16,8 @@ mod python {
     #[pymodule_export]
     use crate::types::deep_sizeof::deep_sizeof;
     #[pymodule_export]
+    use crate::types::heap::{HeapSnapshot, chains, count_types, cycle, survivors, weigh};
+    #[pymodule_export]
     use crate::types::iterator::CacheIterator;
     #[pymodule_export]
     use crate::types::lru_cache::{LruCache, rebuild, take};

@@ -67,6 +67,7 @@ __all__ = [
     "TTLCache",
     "WeakIterator",
     "_Elsewhere",
+    "_HeapSnapshot",
     "_LruFunction",
     "_LruMethod",
     "_Reaper",
@@ -79,6 +80,9 @@ __all__ = [
     "_WeakValues",
     "__version__",
     "_adopt",
+    "_chains",
+    "_count_types",
+    "_cycle",
     "_defer_refcount",
     "_entry_size",
     "_make_single",
@@ -91,7 +95,9 @@ __all__ = [
     "_sweeper_run",
     "_sweeper_state",
     "_sweeper_stop",
+    "_survivors",
     "_take",
+    "_weigh",
     "deep_sizeof",
     "set_log_level",
     "weakattr",
@@ -112,6 +118,25 @@ def _make_single(
     /,
 ) -> _Class: ...
 def _panic_once() -> None: ...
+def _chains(
+    object: object,  # noqa: A002  # only by position
+    roots: list[Any],
+    left_out: list[Any],
+    most: int,
+    /,
+) -> tuple[list[list[Any]], int]: ...
+def _count_types() -> dict[type, int]: ...
+def _cycle(object: object, /) -> list[Any]: ...  # noqa: A002  # only by position
+def _survivors(
+    objects: list[Any], roots: list[Any], left_out: list[Any], /
+) -> tuple[list[tuple[list[Any], list[Any], int, int]], list[Any]]: ...
+def _weigh(objects: list[Any], /) -> int: ...
+@final
+class _HeapSnapshot:
+    def __new__(cls) -> Self: ...
+    def __len__(self) -> int: ...
+    def compare(self) -> tuple[list[Any], list[tuple[Any, int, int]]]: ...
+
 def _single(class_: object, /) -> _Single: ...
 
 _singletons: dict[int, ReferenceType[_Single]]

@@ -4,6 +4,7 @@ pub mod aging;
 pub mod arguments;
 pub mod deep_sizeof;
 pub mod flights;
+pub mod heap;
 pub mod iterator;
 pub mod lru_cache;
 pub mod lru_function;
