@@ -34,6 +34,10 @@ pub struct Heap<'py> {
 
 /// Runs `section` while no other thread is attached to the interpreter. It must not run Python code, and neither create
 /// nor drop a Python object.
+#[cfg_attr(
+    not(Py_GIL_DISABLED),
+    allow(clippy::unnecessary_wraps, reason = "as without the GIL")
+)]
 fn alone<R>(section: impl FnOnce() -> R) -> Option<R> {
     #[cfg(not(Py_GIL_DISABLED))]
     return Some(section());

@@ -163,12 +163,11 @@ pub fn chains<'py>(
     if starts.contains(&target) {
         found.push(Vec::new());
     }
-    // Of two that are as long, the one whose root comes first.
-    found.sort_by_key(|way| {
-        let root = way
-            .last()
-            .map(|&root| starts.iter().position(|&start| start == root));
-        (way.len(), root.map(|place| place.unwrap_or(usize::MAX)))
+    // What only C holds comes last; of two that are as long, the one whose root comes first.
+    found.sort_by_cached_key(|way| {
+        let root = way.last().copied().unwrap_or(target);
+        let place = starts.iter().position(|&start| start == root);
+        (place.is_none(), way.len(), place)
     });
     let chain = |way: &Vec<Node>| {
         let holders = way.iter().map(|&node| heap.object(node));
@@ -206,6 +205,9 @@ pub fn weigh(objects: &Bound<'_, PyList>) -> PyResult<u64> {
     Weighing::new(objects.py())?.weigh(objects.iter())
 }
 
+/// Up to so many objects with one holder are told apart.
+const FEW: usize = 32;
+
 struct Weighing<'py> {
     met: Worklist<'py>,
     scales: Scales<'py>,
@@ -242,8 +244,8 @@ impl<'py> Weighing<'py> {
 /// Finds who holds some objects, those together that have the same holder.
 ///
 /// The answer is a list: the chain of holders to a root (as in `_chains`, without the object itself; empty for what
-/// nothing visible holds), those of the objects that are held so, how many there are with those that they hold in turn,
-/// and the bytes of all these; and the objects that can't be reached from anywhere.
+/// nothing visible holds), those of the objects that are held so (one by one where they are few), how many there are with
+/// those that they hold in turn, and the bytes of all these; and the objects that can't be reached from anywhere.
 #[pyfunction(name = "_survivors")]
 #[pyo3(signature = (objects, roots, left_out, /))]
 pub fn survivors<'py>(
@@ -261,36 +263,50 @@ pub fn survivors<'py>(
     let ways = ways(graph, &nodes(&heap, roots), &heap.unseen(), &closed);
     // For each node the first survivor on the way to it.
     let mut first: Vec<Option<Node>> = vec![None; heap.len()];
-    let mut groups: HashMap<Option<Node>, Vec<(Node, bool)>> = HashMap::new();
+    let mut groups: HashMap<Option<Node>, Vec<(Node, Node)>> = HashMap::new();
     for &node in ways.order() {
-        let before = ways.before(node);
-        let above = before.and_then(|before| first[before as usize]);
-        let survives = survives[node as usize];
-        first[node as usize] = above.or(survives.then_some(node));
-        if survives {
-            let holder = above.map_or(before, |above| ways.before(above));
-            groups
-                .entry(holder)
-                .or_default()
-                .push((node, above.is_none()));
+        let above = ways.before(node).and_then(|before| first[before as usize]);
+        let top = above.or(survives[node as usize].then_some(node));
+        first[node as usize] = top;
+        if let Some(top) = top
+            && survives[node as usize]
+        {
+            let holder = ways.before(top);
+            groups.entry(holder).or_default().push((top, node));
         }
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(holder, _)| *holder);
     let mut weighing = Weighing::new(py)?;
     let mut found = Vec::new();
-    for (holder, members) in groups {
-        let way = holder.iter().flat_map(|&holder| ways.back(holder));
-        let tops = members.iter().filter(|(_, is_first)| *is_first);
-        found.push((
-            way.map(|node| heap.object(node)).collect(),
-            tops.map(|&(node, _)| heap.object(node)).collect(),
-            members.len(),
-            weighing.weigh(members.iter().map(|&(node, _)| heap.object(node)))?,
-        ));
+    for (holder, mut members) in groups {
+        let way: Vec<Node> = holder
+            .iter()
+            .flat_map(|&holder| ways.back(holder))
+            .collect();
+        let tops = members.iter().filter(|(top, node)| top == node).count();
+        // Of a few, each is told by itself, as it may be held by another name.
+        members.sort_by_key(|&(top, _)| top);
+        let mut part = |members: &[(Node, Node)]| -> PyResult<()> {
+            let tops = members.iter().filter(|(top, node)| top == node);
+            found.push((
+                way.iter().map(|&node| heap.object(node)).collect(),
+                tops.map(|&(node, _)| heap.object(node)).collect(),
+                members.len(),
+                weighing.weigh(members.iter().map(|&(_, node)| heap.object(node)))?,
+            ));
+            Ok(())
+        };
+        if tops <= FEW {
+            for members in members.chunk_by(|one, next| one.0 == next.0) {
+                part(members)?;
+            }
+        } else {
+            part(&members)?;
+        }
     }
     let unreached = nodes(&heap, objects)
         .into_iter()
-        .filter(|&node| !ways.reaches(node));
+        .filter(|&node| !ways.reaches(node) && !closed[node as usize]);
     Ok((found, unreached.map(|node| heap.object(node)).collect()))
 }
