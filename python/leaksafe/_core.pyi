@@ -90,12 +90,12 @@ __all__ = [
     "_rebuild",
     "_single",
     "_singletons",
+    "_survivors",
     "_sweeper_forked",
     "_sweeper_pause",
     "_sweeper_run",
     "_sweeper_state",
     "_sweeper_stop",
-    "_survivors",
     "_take",
     "_weigh",
     "deep_sizeof",
@@ -131,6 +131,7 @@ def _survivors(
     objects: list[Any], roots: list[Any], left_out: list[Any], /
 ) -> tuple[list[tuple[list[Any], list[Any], int, int]], list[Any]]: ...
 def _weigh(objects: list[Any], /) -> int: ...
+
 @final
 class _HeapSnapshot:
     def __new__(cls) -> Self: ...

@@ -27,12 +27,14 @@ def leaks() -> Generator[_leaks.check]:
 
     What was imported or cached the first time counts too: `--leaks` tells that apart.
     """
-    from leaksafe.leaks import LeakError, check  # noqa: PLC0415
+    from leaksafe.leaks import LeakError, Report, check  # noqa: PLC0415
+    from leaksafe.leaks._plugin import not_pytests, outside_calls  # noqa: PLC0415
 
     with check() as found:
         yield found
-    if found.leaked:
-        raise LeakError(f"outlives the test:\n{found.report()}")
+    groups = outside_calls(not_pytests(found.report().groups))
+    if groups:
+        raise LeakError(f"outlives the test:\n{Report(groups, [], [])}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,7 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Say what the mark means, and watch for leaks where that is asked for."""
     config.addinivalue_line(
         "markers",
-        "leaks(allow=None): under --leaks, let the test leave objects behind: all with allow=True, or those "
+        "leaks(allow=None): under --leaks, let the test leave objects behind: all with "
+        "allow=True, or those "
         "of the classes whose names are given, as `module.Class`",
     )
     if config.getoption("--leaks"):

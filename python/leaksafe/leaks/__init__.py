@@ -6,5 +6,14 @@ from leaksafe.leaks._report import Group, Late, Report
 from leaksafe.leaks._why import LeakError, expect_gone, why_alive
 
 __all__ = [
-    "Group", "Growth", "Late", "LeakError", "Report", "Verdict", "check", "expect_gone", "repeat", "why_alive",
+    "Group",
+    "Growth",
+    "Late",
+    "LeakError",
+    "Report",
+    "Verdict",
+    "check",
+    "expect_gone",
+    "repeat",
+    "why_alive",
 ]

@@ -9,6 +9,7 @@ from types import (
     BuiltinFunctionType,
     CoroutineType,
     FunctionType,
+    GeneratorType,
     MethodType,
     ModuleType,
     TracebackType,
@@ -20,6 +21,7 @@ from leaksafe.leaks import _plain
 from leaksafe.leaks._names import Step, callable_name
 
 _CALLABLE = (FunctionType, MethodType, BuiltinFunctionType, functools.partial)
+_VARIABLE = "a variable of a function that still runs: del it when it is no longer needed"
 _LRU = type(functools.lru_cache(maxsize=None)(lambda: None))
 
 
@@ -38,43 +40,71 @@ def advise(held: list[Any], chain: list[Any], steps: list[Step]) -> str:
         if advice:
             return advice
     kinds = {step.kind for step in steps}
-    if not chain or steps[-1].kind == "unknown":
+    if steps and steps[-1].kind == "unknown":
         return (
-            "a reference that only C code holds: look for an extension that gives a reference back once too seldom; "
+            "a reference that only C code holds: look for an extension that gives a "
+            "reference back once too seldom; "
             "leaks.repeat(…) tells how many it keeps a call"
         )
     advice = _parent(first, chain, steps)
     if advice:
         return advice
     if "atexit" in kinds:
-        return "atexit.unregister(…) when the object's time is over, or register a function that has it weakly"
-    if "generator" in kinds:
+        return (
+            "atexit.unregister(…) when the object's time is over, or register a function "
+            "that has it weakly"
+        )
+    if "generator" in kinds or type(first) is GeneratorType:
         return "exhaust the generator or close() it: until then it keeps its variables"
     if "thread-local" in kinds:
-        return "a thread-local lives as long as its thread: delete the attribute when the work is done, or use a `with`"
+        return (
+            "a thread-local lives as long as its thread: delete the attribute when the work "
+            "is done, or use a `with`"
+        )
+    if not chain:
+        return _VARIABLE
     container = chain[0]
     if _plain.is_a(container, dict) and is_data(container, chain):
-        return "a dict that only grows: leaksafe.LRUCache(maxsize), or TTLCache(maxsize, ttl) where entries age"
+        return (
+            "a dict that only grows: leaksafe.LRUCache(maxsize), or TTLCache(maxsize, ttl) "
+            "where entries age"
+        )
     if "default" in kinds and _plain.elements(container) is not None:
-        return "a mutable default argument is made once and kept: default to None, and make a new one in the body"
+        return (
+            "a mutable default argument is made once and kept: default to None, and make a "
+            "new one in the body"
+        )
     if "closure" in kinds:
-        return "a closure keeps its variables as long as the function: hand in what it needs, or hold it weakly (weakref)"
+        return (
+            "a closure keeps its variables as long as the function: hand in what it needs, "
+            "or hold it weakly (weakref)"
+        )
     if "default" in kinds:
         return "a default argument lives as long as the function: make the object in the body"
     if _plain.is_a(container, list, tuple) or type(container).__name__ == "deque":
         if "class" in kinds or "global" in kinds or "attribute" in kinds:
             return (
-                "a list that only grows: leaksafe.LazyObjects where its objects are walked over, WeakList where others own "
+                "a list that only grows: leaksafe.LazyObjects where its objects are walked "
+                "over, WeakList where others own "
                 "them, deque(maxlen=…) for the last few"
             )
         return "leaksafe.LazyObjects makes the objects when they are looked at, and keeps none"
     if _plain.is_a(container, set, frozenset):
-        return "a set that only grows: leaksafe.WeakSet where others own its members, LRUCache(maxsize) else"
+        return (
+            "a set that only grows: leaksafe.WeakSet where others own its members, "
+            "LRUCache(maxsize) else"
+        )
     if "attribute" in kinds:
-        return "leaksafe.weakattr for an attribute that isn't to own, or set it to None when the object's time is over"
+        return (
+            "leaksafe.weakattr for an attribute that isn't to own, or set it to None when "
+            "the object's time is over"
+        )
     if "frame" in kinds or "local" in kinds:
-        return "a variable of a function that still runs: del it when it is no longer needed"
-    return "drop the reference when the object's time is over, or hold it weakly (weakref, leaksafe.weakattr)"
+        return _VARIABLE
+    return (
+        "drop the reference when the object's time is over, or hold it weakly (weakref, "
+        "leaksafe.weakattr)"
+    )
 
 
 def is_data(container: Any, chain: list[Any]) -> bool:
@@ -110,10 +140,18 @@ def _lru_cache(held: list[Any], chain: list[Any], _steps: list[Step]) -> str | N
         is_method = "." in name.rpartition("<locals>.")[2]
         bound = cast("Any", holder).cache_parameters()["maxsize"]
         if is_method:
-            return f"functools.lru_cache on the method {name} holds its instances: leaksafe.lru_cache doesn't hold self"
+            return (
+                f"functools.lru_cache on the method {name} holds its instances: "
+                "leaksafe.lru_cache doesn't hold self"
+            )
         if bound is None:
-            return f"{name} has a cache without a bound: leaksafe.lru_cache(maxsize), or ttl_cache where results age"
-        return f"the cache of {name} keeps up to {bound} results: a smaller maxsize, or cache_clear()"
+            return (
+                f"{name} has a cache without a bound: leaksafe.lru_cache(maxsize), or "
+                "ttl_cache where results age"
+            )
+        return (
+            f"the cache of {name} keeps up to {bound} results: a smaller maxsize, or cache_clear()"
+        )
     return None
 
 
@@ -126,7 +164,10 @@ def _task(held: list[Any], chain: list[Any], steps: list[Step]) -> str | None:
         return "tasks are kept after they are done: task.add_done_callback(tasks.discard)"
     if any(_plain.is_a(one, future) for one in chain):
         if steps[-1].kind == "task":
-            return "a task that still runs has it: await or cancel() the task, asyncio.timeout(…) bounds it"
+            return (
+                "a task that still runs has it: await or cancel() the task, "
+                "asyncio.timeout(…) bounds it"
+            )
         return "tasks are kept after they are done: task.add_done_callback(tasks.discard)"
     if any(type(one) is CoroutineType for one in held[:1]):
         return "a coroutine that was never finished: await it, or close() it"
@@ -138,20 +179,33 @@ def _weak_reference(held: list[Any], chain: list[Any], _steps: list[Step]) -> st
 
     for holder in chain:
         if _plain.is_a(holder, ReferenceType):
-            return "the callback of a weak reference keeps it: leaksafe.weak_callback, or a function that doesn't have it"
-        if _plain.is_a(holder, weakref.finalize) or holder is cast("Any", weakref.finalize)._registry:
             return (
-                "weakref.finalize holds its function and arguments until the object dies: they must not refer to it; "
+                "the callback of a weak reference keeps it: leaksafe.weak_callback, or a "
+                "function that doesn't have it"
+            )
+        if (
+            _plain.is_a(holder, weakref.finalize)
+            or holder is cast("Any", weakref.finalize)._registry
+        ):
+            return (
+                "weakref.finalize holds its function and arguments until the object dies: "
+                "they must not refer to it; "
                 "leaksafe.weak_callback has them weakly"
             )
     if any(_plain.is_a(one, ReferenceType) for one in held[:1]):
-        return "dead weak references stay in the container: leaksafe.WeakList, WeakSet or WeakValueDictionary drop them"
+        return (
+            "dead weak references stay in the container: leaksafe.WeakList, WeakSet or "
+            "WeakValueDictionary drop them"
+        )
     return None
 
 
 def _thread(held: list[Any], chain: list[Any], steps: list[Step]) -> str | None:
     if any(_plain.is_a(one, threading.Thread) for one in [*held[:1], *chain]):
-        return "a thread that is still there keeps what it was given: end it and join() it, or give it a weak reference"
+        return (
+            "a thread that is still there keeps what it was given: end it and join() it, or "
+            "give it a weak reference"
+        )
     if steps and " in thread " in steps[-1].text:
         return "a thread that still runs has it: end it and join() it"
     return None
@@ -163,19 +217,23 @@ def _listener(held: list[Any], chain: list[Any], _steps: list[Step]) -> str | No
     if some is None or not held or not is_data(container, chain):
         return None
     if _plain.is_a(held[0], *_CALLABLE):
-        return "a list of listeners keeps them and their objects: leaksafe.WeakList, with leaksafe.weak_callback for methods"
+        return (
+            "a list of listeners keeps them and their objects: leaksafe.WeakList, with "
+            "leaksafe.weak_callback for methods"
+        )
     return None
 
 
 def _parent(first: Any, chain: list[Any], steps: list[Step]) -> str | None:
-    """Whether a survivor is alive by the attribute of an object that it holds itself: a link to the parent."""
+    """Whether a survivor is held by an attribute of what it holds itself: a link to the parent."""
     if first is None or not steps or steps[0].kind != "attribute":
         return None
     owner = next((one for one in chain[:2] if type(one) is not dict), None)
     if owner is None or not _holds(first, owner):
         return None
     return (
-        f"{steps[0].text} is a link to the parent, which lives as long as its child: leaksafe.weakattr for that attribute"
+        f"{steps[0].text} is a link to the parent, which lives as long as its child: "
+        "leaksafe.weakattr for that attribute"
     )
 
 
@@ -196,4 +254,3 @@ def late(attribute: str | None) -> str:
     if attribute is None:
         return "they wait for the collector"
     return f"in cycles through `{attribute}`; weakattr frees them at once"
-

@@ -146,16 +146,11 @@ def _attribute(cycle: list[Any], roots: Roots) -> str | None:
     return None
 
 
-def _groups(
-    before: _core._HeapSnapshot, late: list[Late]
-) -> tuple[list[Group], list[str]]:
+def _groups(before: _core._HeapSnapshot, late: list[Late]) -> tuple[list[Group], list[str]]:
     """What outlives the block, by path, the shortest first; and the modules that were imported."""
     new, grown = before.compare()
     roots = Roots()
-    modules: dict[int, str] = {}
-    for one in new:
-        if _plain.is_a(one, ModuleType):
-            modules[id(one)] = module_name(one)
+    modules = _modules(new)
     groups: dict[tuple[str, str], Group] = {}
     holders: set[int] = set()
     left_out = [before, late, grown, modules, groups, holders, roots]
@@ -167,12 +162,7 @@ def _groups(
         if not imported and type(held[0]) is not FrameType:
             _add(groups, _group(held, chain, roots, count, weight))
     del new
-    containers: list[Any] = []
-    more: dict[int, int] = {}
-    for one, then, now in grown:
-        if id(one) not in holders and _plain.elements(one) is not None:
-            containers.append(one)
-            more[id(one)] = now - then
+    containers, more = _containers(grown, holders)
     left_out = [before, late, grown, modules, groups, holders, roots]
     for chain, held, _, _ in _core._survivors(containers, roots.objects, left_out)[0]:
         for container in held:
@@ -181,6 +171,27 @@ def _groups(
                 _add(groups, _growth(container, whole, roots, more[id(container)]))
     found = [group for group in groups.values() if not _is_pythons(group)]
     return sorted(found, key=_order), sorted(modules.values())
+
+
+# Functions of their own, whose variables hold nothing when the heap is looked at.
+def _modules(new: list[Any]) -> dict[int, str]:
+    modules: dict[int, str] = {}
+    for one in new:
+        if _plain.is_a(one, ModuleType):
+            modules[id(one)] = module_name(one)
+    return modules
+
+
+def _containers(
+    grown: list[tuple[Any, int, int]], explained: set[int]
+) -> tuple[list[Any], dict[int, int]]:
+    containers: list[Any] = []
+    more: dict[int, int] = {}
+    for one, then, now in grown:
+        if id(one) not in explained and _plain.elements(one) is not None:
+            containers.append(one)
+            more[id(one)] = now - then
+    return containers, more
 
 
 def _is_held_by_c(chain: list[Any], roots: Roots) -> bool:
@@ -224,6 +235,9 @@ def _growth(container: Any, chain: list[Any], roots: Roots, more: int) -> Group:
     """A container that holds more of what the collector doesn't track."""
     items = _plain.elements(container) or [None]
     held = items[-1]
+    if _plain.is_a(container, dict) and any(type(key) is not str for key in dict.keys(container)):
+        # Of keys that are text the collector isn't told, of others it is.
+        more = (more + 1) // 2
     steps = _names.steps(chain, roots)
     weight = _core._weigh([container]) * more // max(more, len(items))
     path = _names.join(steps)

@@ -32,8 +32,8 @@ class Step:
     """One holder of a chain by its name, and what kind of holder it is."""
 
     kind: str
-    """`global`, `class`, `attribute`, `item`, `closure`, `default`, `function`, `local`, `frame`, `exception`, `task`,
-    `thread-local`, `atexit`, `unknown`, or `other`."""
+    """`global`, `class`, `attribute`, `item`, `closure`, `default`, `function`, `local`, `frame`,
+    `exception`, `task`, `thread-local`, `atexit`, `unknown`, and the like, or `other`."""
     text: str
     general: str
     """The same for all items of a container."""
@@ -63,7 +63,7 @@ def callable_name(thing: object) -> str:
 def steps(chain: list[Any], roots: Roots, unseen: int = 0) -> list[Step]:
     """Name the holders of the first object of a chain, from the nearest to the root.
 
-    `unseen` is the number of references to the last that nothing visible holds, where that is no root.
+    `unseen` is the number of references to the last that nothing visible holds, if that is no root.
     """
     found: list[Step] = []
     at = 0
@@ -101,7 +101,7 @@ def join(some: list[Step], *, general: bool = False) -> str:
         if step.kind == "item":
             suffix = text + suffix
         else:
-            # What follows is held by the container: `handlers[3]`, and for a local `local x of f()[3]` reads badly.
+            # `local x[3] of f()` rather than `local x of f()[3]`.
             head, of, rest = text.partition(" of ")
             parts.append(f"{head}{suffix}{of}{rest}" if suffix else text)
             suffix = ""
@@ -157,7 +157,9 @@ def _namespace(held: Any, values: dict[Any, Any], owner: Any) -> Step | None:
             name = _key_of(held, values) or "?"
             return _same("global", f"{module} global {name} (a module that is gone)")
         if function.__kwdefaults__ is values:
-            return _same("default", f"default argument {_key_of(held, values)} of {callable_name(owner)}")
+            return _same(
+                "default", f"default argument {_key_of(held, values)} of {callable_name(owner)}"
+            )
         return _same("function", f"{callable_name(owner)} attribute {_key_of(held, values)}")
     if _plain.attributes(owner) is values:
         key = _key_of(held, values) or "?"
@@ -228,7 +230,9 @@ def _direct(held: Any, holder: Any) -> Step:
         return _same("weakref", "callback of a weak reference")
     if _plain.is_a(holder, type):
         key = _key_of(held, dict(_plain.namespace(holder)))
-        return _same("class", f"class attribute {name if key is None else _plain.class_name(holder)}.{key}")
+        return _same(
+            "class", f"class attribute {name if key is None else _plain.class_name(holder)}.{key}"
+        )
     if type(held) is type and type(holder) is held:
         return _same("other", f"instance of {name}")
     attribute = _special(holder, held) or _plain.attribute_of(holder, held)
@@ -268,5 +272,7 @@ def _item(held: Any, holder: Any) -> Step | None:
             return Step("item", "{…}" if not _plain.is_a(holder, deque) else "[…]", "[…]")
         return None
     if _plain.class_module(type(holder)) == "leaksafe._core":
-        return Step("item", f" ({_plain.class_name(type(holder))})", f" ({_plain.class_name(type(holder))})")
+        return Step(
+            "item", f" ({_plain.class_name(type(holder))})", f" ({_plain.class_name(type(holder))})"
+        )
     return None

@@ -1,4 +1,4 @@
-"""Looking at objects without running code of theirs: no `__getattr__`, `__class__`, `__eq__`, `__len__`."""
+"""Looking at objects without running code of theirs, such as `__getattr__` and `__class__`."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def local_variables(frame: FrameType) -> list[tuple[str, Any]]:
         return []
     variables = frame.f_locals
     found = list(variables.items())
-    # Up to 3.12 the frame keeps this copy, which would hold what it names; unless the function itself has it,
-    # by `locals()`, it is emptied: the frame, the variable here and the argument are three.
+    # Up to 3.12 the frame keeps this copy, which would hold what it names. Unless the function
+    # itself has it, by `locals()`, it is emptied: the frame, this variable and the argument are 3.
     if sys.version_info < (3, 13) and sys.getrefcount(variables) <= 3:
         variables.clear()
     return found

@@ -10,20 +10,39 @@ from typing import Any, cast
 import pytest
 from _pytest import runner
 
-from leaksafe.leaks._check import check, collect
-from leaksafe.leaks._repeat import ERROR, classes
+from leaksafe.leaks._check import check
+from leaksafe.leaks._names import ARROW, UNKNOWN
+from leaksafe.leaks._repeat import ERROR
 from leaksafe.leaks._report import Group, Report
 
-_SUSPICIOUS = 2
+_FILLING = 150
 _PYTESTS = ("_pytest", "pluggy", "pytest", "xdist", "execnet", "hypothesis")
+# What pytest's own objects hold, by the nearest holder.
+_HOLDERS = (
+    "AssertionRewritingHook.",
+    "CaptureManager.",
+    "Config.",
+    "FixtureDef.",
+    "Function.",
+    "LogCaptureHandler.",
+    "Session.",
+    "SetupState.",
+    "Stash.",
+    "SubRequest.",
+    "TerminalReporter.",
+    "TopRequest.",
+    "TestReport.",
+    # the width of what it prints
+    "functools.lru_cache of wcwidth()",
+)
 
 
 class LeakPlugin:
     """Runs each test again, with its fixtures, for as long as something grows in each round.
 
-    A round that leaves no class of objects with more than before ends it: the test is clean. A test
-    where a class grows in every one of so many rounds that chance would do that in less than one of
-    a thousand such tests fails, if the objects are held by anything but pytest itself.
+    A round that leaves nothing behind, or not where those before did, ends it: the test is clean. A
+    test where something grows by the same path in every one of so many rounds that chance would do
+    that in less than one of a thousand tests fails, if it is held by anything but pytest itself.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -40,7 +59,7 @@ class LeakPlugin:
     ) -> bool | None:
         """Run a test, and again on the side, and let it fail where it leaks."""
         allow = _allowed(item)
-        if not isinstance(item, pytest.Function) or allow is True:
+        if not isinstance(item, pytest.Function) or allow is None:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         # The parent as what comes next: what is made for the whole class or module stays.
@@ -56,13 +75,18 @@ class LeakPlugin:
                 self.leaking += 1
             item.ihook.pytest_runtest_logreport(report=report)
         # What was made for the whole class or module goes, if this was the last of its tests.
-        last = runner.call_and_report(item, "teardown", log=False, nextitem=nextitem)
-        if not last.passed:
+        call = runner.CallInfo.from_call(
+            lambda: item.session._setupstate.teardown_exact(nextitem),
+            when="teardown",
+            reraise=(KeyboardInterrupt, pytest.exit.Exception),
+        )
+        if call.excinfo is not None:
+            last = pytest.TestReport.from_item_and_call(item, cast("Any", call))
             item.ihook.pytest_runtest_logreport(report=last)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say how many tests were judged."""
         terminalreporter.write_line(f"leaks: {self.leaking} of {self.tests} tests leak")
 
@@ -76,75 +100,53 @@ class LeakPlugin:
         return True
 
     def _judge(self, item: pytest.Item, allow: Iterable[str]) -> Report | None:
-        """What a test leaks, if that is sure. A test that can't be run twice isn't judged."""
+        """What a test leaks, if that is sure. A test that can't be run again isn't judged."""
         _forget(item)
         if not self._again(item, self._warm_up - 1):
             return None
-        collect()
-        last = classes()
-        growing: set[str] | None = None
+        found = self._survivors(item, allow)
+        # What a cache of a usual size still takes in has an end.
+        if not found or not self._again(item, _FILLING):
+            return None
+        candidates = len(found)
         rounds = 0
-        while growing is None or growing:
-            if rounds == _SUSPICIOUS:
-                # What a cache still takes in has an end: as many runs again as it has had by the time it is sure.
-                if not self._again(item, 10 * self._runs):
-                    return None
-                collect()
-                last = classes()
-            if growing and rounds > _SUSPICIOUS and _chance(rounds - _SUSPICIOUS, len(last)) < ERROR:
-                return self._report(item, allow)
-            if not self._again(item, self._runs if rounds >= _SUSPICIOUS else 1):
-                return None
-            collect()
-            now = classes()
-            growing = {
-                name
-                for name in (now if growing is None else growing)
-                if now.get(name, 0) > last.get(name, 0)
-            }
-            last = now
+        while found and candidates / math.factorial(rounds + 1) >= ERROR:
+            now = self._survivors(item, allow)
+            found = {path: group for path, group in now.items() if path in found}
             rounds += 1
-        # Numbers and text in a container that was there are not among the objects.
-        return self._report(item, allow)
-
-    def _report(self, item: pytest.Item, allow: Iterable[str]) -> Report | None:
-        """What outlives more runs, each time, and who holds it."""
-        runs = self._runs
-        with check() as found:
-            if not self._again(item, runs):
-                return None
-        groups = _leaking(found.report().groups, runs, allow)
-        if not groups:
-            return None
-        # Once more, for a longer time: what a cache of so many entries takes in isn't a leak.
-        if not self._again(item, 128):
-            return None
-        with check() as found:
-            if not self._again(item, runs):
-                return None
-        groups = _leaking(found.report().groups, runs, allow)
+        groups = list(found.values())
         return Report(groups, [], []) if groups else None
 
+    def _survivors(self, item: pytest.Item, allow: Iterable[str]) -> dict[str, Group]:
+        """What outlives some runs, at least one object of each, by who holds it."""
+        with check() as found:
+            if not self._again(item, self._runs):
+                return {}
+        groups = not_pytests(found.report().groups, allow)
+        return {
+            group.path: replace(group, growth=group.count / self._runs)
+            for group in groups
+            if group.count >= self._runs
+        }
 
-def _chance(rounds: int, looked_at: int) -> float:
-    return looked_at / math.factorial(rounds + 1)
 
-
-def _leaking(groups: list[Group], runs: int, allow: Iterable[str]) -> list[Group]:
-    """The groups that have something of each run, without what pytest itself or the mark keeps."""
-    allowed = set(allow)
+def outside_calls(groups: list[Group]) -> list[Group]:
+    """The groups without what running functions and C hold: others run before a test and after."""
     return [
-        replace(group, growth=group.count / runs)
-        for group in groups
-        if group.count >= runs
-        and not set(group.types) <= allowed
-        and not all(name.partition(".")[0] in _PYTESTS for name in group.types)
-        and not any(f"{name} global" in group.path for name in _PYTESTS)
-        and not any(one in group.path for one in _HOLDERS)
+        group for group in groups if not group.path.split(ARROW)[-1].startswith(("local ", UNKNOWN))
     ]
 
 
-_HOLDERS = ("TerminalReporter.", "WarningMessage", "_HookCaller", "PytestPluginManager", "Session.", "Config.")
+def not_pytests(groups: list[Group], allow: Iterable[str] = ()) -> list[Group]:
+    """The groups without what pytest itself keeps, and the classes that are allowed."""
+    allowed = set(allow)
+    return [
+        group
+        for group in groups
+        if not set(group.types) <= allowed
+        and not all(name.partition(".")[0] in _PYTESTS for name in group.types)
+        and not group.path.startswith(_HOLDERS)
+    ]
 
 
 def _passed(reports: list[pytest.TestReport]) -> bool:
@@ -153,15 +155,16 @@ def _passed(reports: list[pytest.TestReport]) -> bool:
 
 def _forget(item: pytest.Item) -> None:
     """Drop what pytest notes at each run of a test."""
-    item._report_sections.clear()  # noqa: SLF001  # no public way
+    item._report_sections.clear()
     item.user_properties.clear()
 
 
-def _allowed(item: pytest.Item) -> bool | list[str]:
+def _allowed(item: pytest.Item) -> list[str] | None:
+    """The classes that a test may leave behind; None for all."""
     mark = item.get_closest_marker("leaks")
-    if mark is None:
-        return []
-    allow = mark.kwargs.get("allow")
-    if allow is None or isinstance(allow, bool):
-        return bool(allow) or []
-    return [allow] if isinstance(allow, str) else list(allow)
+    allow = None if mark is None else mark.kwargs.get("allow")
+    if allow is True:
+        return None
+    if isinstance(allow, str):
+        return [allow]
+    return list(allow or ())

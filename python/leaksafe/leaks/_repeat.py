@@ -32,7 +32,7 @@ class Growth:
     """Something of which each call leaves more."""
 
     what: str
-    """A class by its full name; `blocks` of Python's allocator, `native` bytes, `file descriptors`, or `threads`."""
+    """A class by its full name, or memory by its kind, `file descriptors`, `threads`."""
     per_call: float
     error: float
     """The probability to see this where nothing grows."""
@@ -48,8 +48,8 @@ class Verdict:
     Attributes:
         leaks: True where growth is proven, False where it is excluded.
         calls: how many calls that took, those to warm up included.
-        error: the probability that the verdict is wrong: of True, where nothing grows; of False, where
-            one call in `rate` leaks.
+        error: the probability that the verdict is wrong: of True, where nothing grows; of False,
+            where one call in `rate` leaks.
         rate: see there; 0 where `leaks` is True.
         growth: what grows.
         report: what outlives the last calls, and who holds it.
@@ -66,8 +66,8 @@ class Verdict:
     def __str__(self) -> str:
         if not self.leaks:
             return (
-                f"no growth in {self.calls:,} calls: a leak in one call of {self.rate:,} or more often "
-                f"is excluded (error probability {self.error:.1g})"
+                f"no growth in {self.calls:,} calls: a leak in one call of {self.rate:,} or more "
+                f"often is excluded (error probability {self.error:.1g})"
             )
         lines = [f"leaks, in {self.calls:,} calls:", *(f"  {one}" for one in self.growth)]
         return "\n".join([*lines, str(self.report)]) if self.report.groups else "\n".join(lines)
@@ -76,19 +76,21 @@ class Verdict:
 def repeat(fn: Callable[[], object], /, max_calls: int | None = None) -> Verdict:
     """Call a function until it is proven that calls leave something behind, or excluded.
 
-    The first third of the calls fills caches, and doesn't count. Then rounds of as many calls each are
-    measured, after a full collection: objects by class, blocks of Python's allocator, bytes in use by
-    C's (glibc; resident memory elsewhere), file descriptors and threads. If nothing grows, every order
-    of n measurements is as likely, and each is higher than the last with probability 1/n! (the extreme of Mann's test against
-    trend, Econometrica 13, 1945), times the number of things looked at (Bonferroni). Growth counts as
-    proven where that is below 0.001, and as excluded as soon as nothing has grown in each round so
-    far. A leak in a share p of calls then went unseen with probability (1 - p)^calls (the "rule of
-    three"; Hanley and Lippman-Hand, JAMA 249, 1983).
+    The first third of the calls fills caches, and doesn't count. Then rounds of as many calls each
+    are measured, each after a full collection: objects by class, blocks of Python's allocator,
+    bytes in use by C's (glibc; resident memory elsewhere), file descriptors and threads.
+
+    If nothing grows, every order of n measurements is as likely as any other, and each is higher
+    than the last with probability 1/n! (the extreme case of Mann's test against trend, Econometrica
+    13, 1945), times the number of things looked at (Bonferroni). Growth counts as proven where that
+    is below 0.001, and as excluded as soon as nothing has grown in each round so far. A leak in a
+    share p of the calls then went unseen with probability (1 - p)^calls (the "rule of three";
+    Hanley and Lippman-Hand, JAMA 249, 1983).
 
     Args:
         fn: takes no arguments; what it returns is dropped.
-        max_calls: how many calls at most, from 24; 510 if not given. What a cache holds that is still
-            being filled after as many counts as growth.
+        max_calls: how many calls at most, from 24; 542 if not given. What a cache takes in that is
+            still being filled after as many counts as growth.
 
     Returns:
         The verdict, with the report of what outlives the calls where there is growth.
@@ -225,7 +227,10 @@ class Trial:
         size = (tracemalloc.get_traced_memory()[0] - before) / self._calls
         if not was_tracing:
             tracemalloc.stop()
-        return replace(growth, what=f"native: {show_bytes(size)} a call, not visible to the collector; blocks")
+        return replace(
+            growth,
+            what=f"native: {show_bytes(size)} a call, not visible to the collector; blocks",
+        )
 
 
 def classes() -> dict[str, int]:
@@ -246,7 +251,21 @@ def _descriptors() -> int:
 
 
 class _MallInfo(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]  # noqa: E501, RUF012, SIM905
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    ]
 
 
 def _mallinfo() -> Callable[[], Any] | None:

@@ -1,4 +1,4 @@
-"""Where chains of holders begin: modules, the variables of running functions, tasks, thread-locals, `atexit`."""
+"""Where chains of holders begin: modules, running functions, tasks, thread-locals, `atexit`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Roots:
     """Roots, the preferred first, and what each is called.
 
     Args:
-        caller: a frame whose variables are roots of the last resort, since they are how the one who asks knows an
-            object.
+        caller: a frame whose variables are roots of the last resort, since they are how the one who
+            asks knows an object.
         object: the object that is asked about.
 
     """
@@ -99,11 +99,11 @@ def _modules() -> list[ModuleType]:
 
 
 def _frames() -> list[tuple[FrameType, str]]:
-    """Every function that runs, the innermost of each thread first, and the thread if it isn't the main one."""
+    """Every function that runs, the innermost of each thread first; and the thread but the main."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     main = threading.main_thread().ident
     found: list[tuple[FrameType, str]] = []
-    for ident, top in sys._current_frames().items():  # noqa: SLF001  # documented
+    for ident, top in sys._current_frames().items():
         thread = "" if ident == main else f" in thread {names.get(ident, ident)!r}"
         frame: FrameType | None = top
         while frame is not None:
@@ -118,12 +118,9 @@ def _tasks() -> list[tuple[Any, str]]:
         return []
     import gc  # noqa: PLC0415  # only where there are tasks
 
-    kinds = tuple({asyncio.tasks.Task, asyncio.tasks._PyTask})  # noqa: SLF001  # the one in Python
-    found: list[tuple[Any, str]] = []
-    for one in gc.get_objects():
-        if type(one) in kinds and not one.done():
-            found.append((one, f"running task {one.get_name()!r}"))
-    return found
+    kinds = tuple({asyncio.tasks.Task, asyncio.tasks._PyTask})
+    tasks = [one for one in gc.get_objects() if type(one) in kinds and not one.done()]
+    return [(task, f"running task {task.get_name()!r}") for task in tasks]
 
 
 class _Probe:
@@ -147,14 +144,12 @@ def _atexit_callbacks() -> list[Any]:
 
 
 def _thread_local_values() -> list[dict[str, Any]]:
-    """The values of this thread in each `threading.local`, of those that run no code when they are asked."""
+    """The values of this thread in each `threading.local` that runs no code when it is asked."""
     import gc  # noqa: PLC0415
 
-    found: list[dict[str, Any]] = []
-    for one in gc.get_objects():
-        if type(one) is threading.local:
-            found.append(threading.local.__getattribute__(one, "__dict__"))
-    return found
+    kind = threading.local
+    locals_ = [one for one in gc.get_objects() if type(one) is kind]
+    return [kind.__getattribute__(one, "__dict__") for one in locals_]
 
 
 def _callable_name(thing: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 from types import FrameType
+from typing import cast
 from weakref import ReferenceType
 
 from leaksafe import _core
@@ -15,16 +16,22 @@ _CHAINS = 3
 
 
 class LeakError(AssertionError):
-    """Something is still there that should be gone. The message says who holds it."""
+    """Something is still there that should be gone. The message says who holds it.
+
+    >>> from leaksafe import leaks
+    >>> issubclass(leaks.LeakError, AssertionError)     # so that a test fails, and no more
+    True
+
+    """
 
 
 def why_alive(obj: object, /, *, chains: int = _CHAINS) -> str:
     """Say who holds an object, and who holds that, up to a root.
 
     Roots are the globals of modules, the variables of running functions in every thread, tasks that
-    are not done, thread-locals, `atexit` callbacks, and what only C holds. Each line is the shortest
-    chain by one of the holders, the nearest holder first. The variables of the caller count only
-    where nothing else holds the object. No code of the objects runs.
+    are not done, thread-locals, `atexit` callbacks, and what only C holds. Each line is the
+    shortest chain by one of the holders, the nearest holder first. The variables of the caller count
+    only where nothing else holds the object. No code of the objects runs.
 
     Args:
         obj: any object.
@@ -36,7 +43,7 @@ def why_alive(obj: object, /, *, chains: int = _CHAINS) -> str:
     Raises:
         ValueError: `chains` is less than 1.
 
-    O(n) in all objects of the program; some hundred milliseconds and 50 bytes an object for a million.
+    O(n) in all objects of the program: for a million of them about a second, and 60 bytes each.
 
     >>> from leaksafe import leaks
     >>> class Service:
@@ -68,14 +75,12 @@ def why_alive(obj: object, /, *, chains: int = _CHAINS) -> str:
     return "\n  ".join([head, *lines])
 
 
-def explain(
-    target: object, caller: FrameType | None, most: int
-) -> tuple[list[str], str | None]:
+def explain(target: object, caller: FrameType | None, most: int) -> tuple[list[str], str | None]:
     """The chains to an object in words, and the variable by which the caller has it."""
     lines, local, unseen = _lines(target, caller, most)
     if not lines:
-        # This call has references to the object too. How many depends on the version of Python: as many as
-        # it has to another object, that nobody else has.
+        # This call has references to the object too. How many depends on the version of Python: as
+        # many as it has to another object, that nobody else has.
         own = object()
         unseen -= _as_why_alive(own) - (local is None)
         if unseen > 0:
@@ -134,15 +139,17 @@ def expect_gone(obj: object, /) -> None:
 
     """
     gc.collect()
-    target = ReferenceType.__call__(obj) if _plain.is_a(obj, ReferenceType) else obj
-    if target is None and obj is not None:
-        return
+    is_reference = _plain.is_a(obj, ReferenceType)
+    if is_reference:
+        obj = ReferenceType.__call__(cast("ReferenceType[object]", obj))
+        if obj is None:
+            return
     frame = inspect.currentframe()
     caller = None if frame is None else frame.f_back
     del frame
-    lines, local = explain(target, caller, _CHAINS)
-    if not lines and _plain.is_a(obj, ReferenceType):
+    lines, local = explain(obj, caller, _CHAINS)
+    if is_reference and not lines:
         lines = [f"only {local} holds it" if local else "nothing visible holds it"]
     if lines:
-        head = f"a {_plain.full_name(type(target))} should be gone, and is held by:"
+        head = f"a {_plain.full_name(type(obj))} should be gone, and is held by:"
         raise LeakError("\n  ".join([head, *lines]))
