@@ -256,7 +256,7 @@ def finalize_itself() -> None:
 def weak_callback_that_holds() -> None:
     thing, other = Thing(), Thing()
     OBJECTS.append(other)
-    CACHE["reference"] = weakref.ref(other, lambda _, thing=thing: None)
+    CACHE["reference"] = weakref.ref(other, functools.partial(print, thing))
 
 
 def kinds() -> Iterator[Plant]:

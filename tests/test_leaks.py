@@ -52,10 +52,10 @@ class Hostile:
     def _boom(self, *_: object) -> Any:
         raise AssertionError("code of the object ran")
 
-    __getattribute__ = __getattr__ = __eq__ = __len__ = __bool__ = __repr__ = _boom  # type: ignore[assignment]
-    __iter__ = __getitem__ = __str__ = __sizeof__ = __dir__ = __contains__ = _boom  # type: ignore[assignment]
+    __getattribute__ = __getattr__ = __eq__ = __len__ = __bool__ = __repr__ = _boom
+    __iter__ = __getitem__ = __str__ = __sizeof__ = __dir__ = __contains__ = _boom
     __hash__ = object.__hash__
-    __class__ = property(_boom)  # type: ignore[assignment]
+    __class__ = property(_boom)
 
 
 SERVICE = Service()

@@ -1,3 +1,6 @@
+# Objects of any kind: what is in them isn't known.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
 """What was made inside a block and outlives it."""
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class check:  # noqa: N801  # it reads as a keyword: `with leaks.check() as foun
     ...     work()
     >>> found.leaked
     True
-    >>> found.report().groups[0].path
+    >>> found.report().groups[0].path.split(" ← ")[0]
     'class attribute Service._cache'
     >>> "LRUCache" in found.report().groups[0].advice
     True
@@ -162,7 +165,7 @@ def _groups(before: _core._HeapSnapshot, late: list[Late]) -> tuple[list[Group],
         if not imported and type(held[0]) is not FrameType:
             _add(groups, _group(held, chain, roots, count, weight))
     del new
-    containers, more = _containers(grown, holders)
+    containers, more = _containers(grown, holders | roots.namespaces)
     left_out = [before, late, grown, modules, groups, holders, roots]
     for chain, held, _, _ in _core._survivors(containers, roots.objects, left_out)[0]:
         for container in held:

@@ -1,3 +1,6 @@
+# Objects of any kind: what is in them isn't known.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
 """Chains of holders in words: `Service.handlers[3] ← app.py global SERVICE`."""
 
 from __future__ import annotations
@@ -148,14 +151,14 @@ def _namespace(held: Any, values: dict[Any, Any], owner: Any) -> Step | None:
             return _same("global", f"{module_name(owner)} global {key}")
         return None
     if _plain.is_a(owner, type):
-        key = _key_of(held, values)
-        return _same("class", f"class attribute {_plain.class_name(owner)}.{key}") if key else None
+        name = _key_of(held, values)
+        return _same("class", f"class attribute {_plain.class_name(owner)}.{name}") if name else None
     if _plain.is_a(owner, FunctionType):
         function = cast("FunctionType", owner)
         if function.__globals__ is values:
             module = values.get("__name__")
-            name = _key_of(held, values) or "?"
-            return _same("global", f"{module} global {name} (a module that is gone)")
+            key = _key_of(held, values) or "?"
+            return _same("global", f"{module} global {key} (a module that is gone)")
         if function.__kwdefaults__ is values:
             return _same(
                 "default", f"default argument {_key_of(held, values)} of {callable_name(owner)}"
@@ -177,10 +180,11 @@ def _of_function(held: Any, holder: Any, owner: Any) -> Step | None:
     if not _plain.is_a(owner, FunctionType):
         return None
     function = cast("FunctionType", owner)
-    if function.__defaults__ is holder:
+    values = function.__defaults__
+    if values is not None and values is holder:
         code = function.__code__
-        names = code.co_varnames[: code.co_argcount][-len(holder) :]
-        for name, value in zip(names, holder, strict=False):
+        names = code.co_varnames[: code.co_argcount][-len(values) :]
+        for name, value in zip(names, values, strict=False):
             if value is held:
                 return _same("default", f"default argument {name} of {callable_name(owner)}")
     return None

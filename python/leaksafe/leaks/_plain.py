@@ -1,3 +1,6 @@
+# Objects of any kind: what is in them isn't known.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
 """Looking at objects without running code of theirs, such as `__getattr__` and `__class__`."""
 
 from __future__ import annotations

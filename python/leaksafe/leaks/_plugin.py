@@ -46,8 +46,8 @@ class LeakPlugin:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        self._warm_up: int = config.getoption("--leaks-warmup")
-        self._runs: int = config.getoption("--leaks-runs")
+        self._warm_up: int = cast("int", config.getoption("--leaks-warmup"))
+        self._runs: int = cast("int", config.getoption("--leaks-runs"))
         if self._warm_up < 1 or self._runs < 1:
             raise pytest.UsageError("--leaks-warmup and --leaks-runs must be at least 1")
         self.tests = 0
@@ -75,8 +75,8 @@ class LeakPlugin:
                 self.leaking += 1
             item.ihook.pytest_runtest_logreport(report=report)
         # What was made for the whole class or module goes, if this was the last of its tests.
-        call = runner.CallInfo.from_call(
-            lambda: item.session._setupstate.teardown_exact(nextitem),
+        call = runner.CallInfo[None].from_call(
+            lambda: item.session._setupstate.teardown_exact(nextitem),  # pyright: ignore[reportPrivateUsage]
             when="teardown",
             reraise=(KeyboardInterrupt, pytest.exit.Exception),
         )
@@ -155,7 +155,7 @@ def _passed(reports: list[pytest.TestReport]) -> bool:
 
 def _forget(item: pytest.Item) -> None:
     """Drop what pytest notes at each run of a test."""
-    item._report_sections.clear()
+    item._report_sections.clear()  # pyright: ignore[reportPrivateUsage]  # no public way
     item.user_properties.clear()
 
 

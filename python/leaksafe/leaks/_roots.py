@@ -24,7 +24,7 @@ class Roots:
 
     """
 
-    __slots__ = ("_names", "caller_has", "objects")
+    __slots__ = ("_names", "caller_has", "namespaces", "objects")
 
     def __init__(self, caller: FrameType | None = None, target: object = None) -> None:
         self.objects: list[Any] = []
@@ -39,7 +39,10 @@ class Roots:
         for values in _thread_local_values():
             self._add(values, "thread-local")
         last: list[tuple[Any, str]] = []
+        self.namespaces: set[int] = set()
+        """The globals of what runs, by id: they needn't be a module's."""
         for frame, thread in _frames():
+            self.namespaces.add(id(frame.f_globals))
             if frame.f_globals.get("__name__", "").startswith(_OURS):
                 continue
             for name, value in _plain.local_variables(frame):
@@ -103,7 +106,7 @@ def _frames() -> list[tuple[FrameType, str]]:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     main = threading.main_thread().ident
     found: list[tuple[FrameType, str]] = []
-    for ident, top in sys._current_frames().items():
+    for ident, top in sys._current_frames().items():  # pyright: ignore[reportPrivateUsage]  # it is documented
         thread = "" if ident == main else f" in thread {names.get(ident, ident)!r}"
         frame: FrameType | None = top
         while frame is not None:

@@ -30,8 +30,8 @@ def why_alive(obj: object, /, *, chains: int = _CHAINS) -> str:
 
     Roots are the globals of modules, the variables of running functions in every thread, tasks that
     are not done, thread-locals, `atexit` callbacks, and what only C holds. Each line is the
-    shortest chain by one of the holders, the nearest holder first. The variables of the caller count
-    only where nothing else holds the object. No code of the objects runs.
+    shortest chain by one of the holders, the nearest holder first. The variables of the caller
+    count only where nothing else holds the object. No code of the objects runs.
 
     Args:
         obj: any object.
@@ -59,7 +59,7 @@ def why_alive(obj: object, /, *, chains: int = _CHAINS) -> str:
     ...     service = service_with(handler)
     ...     print(leaks.why_alive(handler))
     >>> main()
-    a Handler is alive:
+    a ...Handler is alive:
       Service.handlers[0] ← local service of main() at ...
 
     """
@@ -141,7 +141,7 @@ def expect_gone(obj: object, /) -> None:
     gc.collect()
     is_reference = _plain.is_a(obj, ReferenceType)
     if is_reference:
-        obj = ReferenceType.__call__(cast("ReferenceType[object]", obj))
+        obj = cast("ReferenceType[object]", obj)()
         if obj is None:
             return
     frame = inspect.currentframe()
