@@ -406,7 +406,7 @@ def test_repeat_with_few_calls() -> None:
     assert verdict.calls <= 60 + 10
 
 
-@isolated(malloc="pymalloc", limit=60)
+@isolated(malloc="default", limit=60)
 def test_repeat_finds_what_only_c_holds() -> None:
     def lose() -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(f"a string {id(object())}" + "x"))
@@ -416,7 +416,7 @@ def test_repeat_finds_what_only_c_holds() -> None:
     assert "not visible to the collector" in str(verdict)
 
 
-@isolated(malloc="pymalloc", limit=60)
+@isolated(malloc="default", limit=60)
 def test_repeat_finds_native_memory_and_descriptors() -> None:
     import os
 
@@ -428,7 +428,7 @@ def test_repeat_finds_native_memory_and_descriptors() -> None:
     assert any(one.what == "file descriptors" for one in verdict.growth), verdict
 
 
-@isolated(malloc="pymalloc")
+@isolated(malloc="default")
 def test_importing_leaksafe_imports_none_of_it() -> None:
     result = run_source(
         "import sys, leaksafe; print([n for n in sys.modules if n.startswith('leaksafe.leaks')])"
@@ -454,7 +454,7 @@ def test_the_walk_beside_threads_that_change_what_it_walks() -> None:
     for thread in threads:
         thread.start()
     try:
-        for _ in range(20):
+        for _ in range(10):
             snapshot = _core._HeapSnapshot()
             snapshot.compare()
             leaks.why_alive(shared)
@@ -473,9 +473,9 @@ def test_the_walk_leaves_counts_as_they_were() -> None:
         with leaks.check():
             pass
     before = sys.getrefcount(thing)
-    for _ in range(10):
+    for _ in range(3):
         leaks.why_alive(thing)
         with leaks.check():
             pass
     assert sys.getrefcount(thing) == before
-    assert not leaks.repeat(lambda: leaks.why_alive(holder), max_calls=48).leaks
+    assert not leaks.repeat(lambda: leaks.why_alive(holder), max_calls=24).leaks

@@ -12,7 +12,7 @@ def test_there_are_enough() -> None:
     assert len({plant.kind for plant in planted.PLANTS}) >= 12
 
 
-@isolated(limit=120, malloc="pymalloc")
+@isolated(limit=120, malloc="default")
 def test_planted_leaks_are_found_and_nine_of_ten_with_the_right_advice() -> None:
     missed, without_advice = [], []
     for plant in planted.PLANTS:

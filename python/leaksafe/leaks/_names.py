@@ -152,7 +152,9 @@ def _namespace(held: Any, values: dict[Any, Any], owner: Any) -> Step | None:
         return None
     if _plain.is_a(owner, type):
         name = _key_of(held, values)
-        return _same("class", f"class attribute {_plain.class_name(owner)}.{name}") if name else None
+        return (
+            _same("class", f"class attribute {_plain.class_name(owner)}.{name}") if name else None
+        )
     if _plain.is_a(owner, FunctionType):
         function = cast("FunctionType", owner)
         if function.__globals__ is values:

@@ -75,14 +75,22 @@ def why_alive(obj: object, /, *, chains: int = _CHAINS) -> str:
     return "\n  ".join([head, *lines])
 
 
-def explain(target: object, caller: FrameType | None, most: int) -> tuple[list[str], str | None]:
-    """The chains to an object in words, and the variable by which the caller has it."""
+def explain(
+    target: object, caller: FrameType | None, most: int, *, as_variable: bool = True
+) -> tuple[list[str], str | None]:
+    """The chains to an object in words, and the variable by which the caller has it.
+
+    `as_variable` says whether the caller handed over the object itself.
+    """
     lines, local, unseen = _lines(target, caller, most)
     if not lines:
         # This call has references to the object too. How many depends on the version of Python: as
         # many as it has to another object, that nobody else has.
-        own = object()
-        unseen -= _as_why_alive(own) - (local is None)
+        if as_variable:
+            own = object()
+            unseen -= _as_why_alive(own) - (local is None)
+        else:
+            unseen -= _as_why_alive(object()) + (local is not None)
         if unseen > 0:
             lines.append(_names.held_by_c(unseen))
     return lines, local
@@ -147,7 +155,7 @@ def expect_gone(obj: object, /) -> None:
     frame = inspect.currentframe()
     caller = None if frame is None else frame.f_back
     del frame
-    lines, local = explain(obj, caller, _CHAINS)
+    lines, local = explain(obj, caller, _CHAINS, as_variable=not is_reference)
     if is_reference and not lines:
         lines = [f"only {local} holds it" if local else "nothing visible holds it"]
     if lines:
