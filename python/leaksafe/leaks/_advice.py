@@ -20,7 +20,7 @@ from weakref import ReferenceType
 from leaksafe.leaks import _plain
 from leaksafe.leaks._names import Step, callable_name
 
-_CALLABLE = (FunctionType, MethodType, BuiltinFunctionType, functools.partial)
+_CALLABLE: tuple[type, ...] = (FunctionType, MethodType, BuiltinFunctionType, functools.partial)
 _VARIABLE = "a variable of a function that still runs: del it when it is no longer needed"
 _LRU = type(functools.lru_cache(maxsize=None)(lambda: None))
 

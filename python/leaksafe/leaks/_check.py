@@ -16,7 +16,7 @@ from leaksafe.leaks import _advice, _names, _plain
 from leaksafe.leaks._report import Group, Late, Report
 from leaksafe.leaks._roots import Roots, module_name
 
-_CODE = (type, ModuleType, FunctionType)
+_CODE: tuple[type, ...] = (type, ModuleType, FunctionType)
 _SAMPLES = 3
 _COLLECTIONS = 3
 

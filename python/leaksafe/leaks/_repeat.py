@@ -181,7 +181,9 @@ class Trial:
         last.clear()
         last.update(now)
         if first:
+            # Read once more: what is noted here takes memory too.
             self._start = now
+            readings = _read()
             self._first[:] = readings
         for place, (_, unit) in enumerate(_METERS):
             # Half of the calls, each by the least that there is.
@@ -251,21 +253,10 @@ def _descriptors() -> int:
 
 
 class _MallInfo(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in [
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keepcost",
-        ]
-    ]
+    """What `mallinfo2` tells; the fifth is mapped apart, the eighth in use."""
+
+    _fields_ = (("values", ctypes.c_size_t * 10),)
+    values: ctypes.Array[ctypes.c_size_t]
 
 
 def _mallinfo() -> Callable[[], Any] | None:
@@ -284,7 +275,7 @@ def _native() -> int:
     """Bytes in use by C's allocator, or resident where it doesn't say."""
     if _MALLINFO is not None:
         info = _MALLINFO()
-        return int(info.uordblks + info.hblkhd)
+        return int(info.values[7] + info.values[4])
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
     except OSError:
