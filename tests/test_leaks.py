@@ -61,6 +61,7 @@ class Hostile:
 SERVICE = Service()
 HOLDER: Any = None
 HOSTILE: list[Any] = []
+GROWING: list[int] = []
 
 
 def chains(thing: object) -> list[str]:
@@ -479,3 +480,54 @@ def test_the_walk_leaves_counts_as_they_were() -> None:
             pass
     assert sys.getrefcount(thing) == before
     assert not leaks.repeat(lambda: leaks.why_alive(holder), max_calls=24).leaks
+
+
+def test_a_watch_tells_of_a_container_that_grows() -> None:
+    reports: list[leaks.GrowthReport] = []
+    told = threading.Event()
+
+    def on_growth(report: leaks.GrowthReport) -> None:
+        if any("global GROWING" in one.path for one in report.containers):
+            reports.append(report)
+            told.set()
+
+    def grow() -> None:
+        while not told.wait(0.001):
+            GROWING.append(len(GROWING) + 1000)
+
+    try:
+        with leaks.watch(every=0.05, on_growth=on_growth) as watching:
+            thread = threading.Thread(target=grow)
+            thread.start()
+            wait(told)
+            thread.join()
+        assert watching.closed
+        assert not [one for one in threading.enumerate() if one.name == "leaks.watch"]
+        (container,) = [one for one in reports[0].containers if "GROWING" in one.path]
+        assert container.path == "test_leaks.py global GROWING"
+        assert (container.type, container.before < container.now) == ("list", True)
+        assert "global GROWING: a list that held " in str(reports[0])
+    finally:
+        told.set()
+        GROWING.clear()
+
+
+def test_a_watch_that_is_dropped_ends() -> None:
+    watching = leaks.watch(every=0.01)
+    thread = watching._thread
+    del watching
+    gc.collect()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("every", [0, -1, math.nan, math.inf])
+def test_a_watch_refuses_senseless_times(every: float) -> None:
+    with pytest.raises(ValueError, match="every must be over 0 and at most"):
+        leaks.watch(every=every)
+
+
+@pytest.mark.parametrize("every", [True, "60", None])
+def test_a_watch_refuses_what_is_no_time(every: Any) -> None:
+    with pytest.raises(TypeError, match="every must be a number of seconds"):
+        leaks.watch(every=every)

@@ -3,11 +3,14 @@
 from leaksafe.leaks._check import check
 from leaksafe.leaks._repeat import Growth, Verdict, repeat
 from leaksafe.leaks._report import Group, Late, Report
+from leaksafe.leaks._watch import GrowingContainer, GrowthReport, watch
 from leaksafe.leaks._why import LeakError, expect_gone, why_alive
 
 __all__ = [
     "Group",
+    "GrowingContainer",
     "Growth",
+    "GrowthReport",
     "Late",
     "LeakError",
     "Report",
@@ -15,5 +18,6 @@ __all__ = [
     "check",
     "expect_gone",
     "repeat",
+    "watch",
     "why_alive",
 ]

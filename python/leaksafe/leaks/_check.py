@@ -191,7 +191,7 @@ def _containers(
     containers: list[Any] = []
     more: dict[int, int] = {}
     for one, then, now in grown:
-        if id(one) not in explained and _plain.elements(one) is not None:
+        if id(one) not in explained and _plain.is_container(one):
             containers.append(one)
             more[id(one)] = now - then
     return containers, more

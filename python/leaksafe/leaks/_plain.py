@@ -131,3 +131,8 @@ def local_variables(frame: FrameType) -> list[tuple[str, Any]]:
     if sys.version_info < (3, 13) and sys.getrefcount(variables) <= 3:
         variables.clear()
     return found
+
+
+def is_container(thing: object) -> bool:
+    """Whether it is a builtin container, or derived from one."""
+    return is_a(thing, dict, list, tuple, set, frozenset, deque)

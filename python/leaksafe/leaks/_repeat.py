@@ -18,7 +18,7 @@ from typing import Any
 from leaksafe import _core
 from leaksafe.leaks import _plain
 from leaksafe.leaks._check import check, collect
-from leaksafe.leaks._report import Report, show_bytes
+from leaksafe.leaks._report import Report
 
 ERROR = 1e-3
 """What the error probability of a verdict is to stay below."""
@@ -38,7 +38,11 @@ class Growth:
     """The probability to see this where nothing grows."""
 
     def __str__(self) -> str:
-        return f"{self.per_call:g} {self.what} a call (error probability {self.error:.1g})"
+        if self.what == _NATIVE:
+            grows = f"native: {self.per_call:g} bytes a call, not visible to the collector"
+        else:
+            grows = f"{self.per_call:g} {self.what} a call"
+        return f"{grows} (error probability {self.error:.1g})"
 
 
 @dataclass(frozen=True)
@@ -178,11 +182,14 @@ class Trial:
         for name in list(self._classes):
             if now.get(name, 0) <= last.get(name, 0):
                 del self._classes[name]
-        last.clear()
+        # The names stay the same objects, so that notes take no more memory than before.
+        for name in last.keys() - now.keys():
+            del last[name]
         last.update(now)
         if first:
             # Read once more: what is noted here takes memory too.
-            self._start = now
+            self._start = dict(last)
+            del now
             readings = _read()
             self._first[:] = readings
         for place, (_, unit) in enumerate(_METERS):
@@ -229,10 +236,7 @@ class Trial:
         size = (tracemalloc.get_traced_memory()[0] - before) / self._calls
         if not was_tracing:
             tracemalloc.stop()
-        return replace(
-            growth,
-            what=f"native: {show_bytes(size)} a call, not visible to the collector; blocks",
-        )
+        return replace(growth, what=_NATIVE, per_call=size)
 
 
 def classes() -> dict[str, int]:
@@ -283,11 +287,12 @@ def _native() -> int:
 
 
 _BLOCKS = "blocks"
-_EXPLAINED = {_BLOCKS, "native bytes"}
+_NATIVE = "native bytes"
+_EXPLAINED = {_BLOCKS, _NATIVE}
 # What is measured beside objects, and the least that one call could leave.
 _METERS: tuple[tuple[str, int], ...] = (
     (_BLOCKS, 1),
-    ("native bytes", 16),
+    (_NATIVE, 16),
     ("file descriptors", 1),
     ("threads", 1),
 )
