@@ -22,6 +22,8 @@ mod python {
     #[pymodule_export]
     use crate::types::flights::{FlightObject, FlightsObject};
     #[pymodule_export]
+    use crate::types::heap::{HeapSnapshot, chains, count_types, cycle, survivors, weigh};
+    #[pymodule_export]
     use crate::types::iterator::CacheIterator;
     #[pymodule_export]
     use crate::types::living::{enter, living, record_places};

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import leaksafe
-from leaksafe import _core
+from leaksafe import _core, leaks
 
 pytestmark = pytest.mark.thread_unsafe(reason="the examples' output goes to the one sys.stdout")
 
@@ -93,6 +93,17 @@ def test_examples_of_the_extension(name: str) -> None:
 def test_the_package_says_what_it_is() -> None:
     assert leaksafe.__doc__
     run(leaksafe.__doc__, "leaksafe", None, NAMES)
+
+
+@pytest.mark.parametrize("name", leaks.__all__)
+def test_examples_of_leaks(name: str) -> None:
+    thing = getattr(leaks, name)
+    assert thing.__doc__
+    methods = {f"{name}.{one}": member for one, member in vars(thing).items() if one[0] != "_"}
+    for where, one in {name: thing, **methods}.items():
+        text = inspect.getdoc(one)
+        if text and ">>> " in text:
+            run(text, where, None, {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("name", ["cachetools", "cachetools.keys", "cachetools.func"])

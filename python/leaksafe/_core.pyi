@@ -75,6 +75,7 @@ __all__ = [
     "_Flight",
     "_Flights",
     "_LruCall",
+    "_HeapSnapshot",
     "_LruFunction",
     "_LruMethod",
     "_Reaper",
@@ -89,6 +90,9 @@ __all__ = [
     "_adopt",
     "_bring_back",
     "_computing",
+    "_chains",
+    "_count_types",
+    "_cycle",
     "_defer_refcount",
     "_enter",
     "_entry_size",
@@ -102,12 +106,14 @@ __all__ = [
     "_record_places",
     "_single",
     "_singletons",
+    "_survivors",
     "_sweeper_forked",
     "_sweeper_pause",
     "_sweeper_run",
     "_sweeper_state",
     "_sweeper_stop",
     "_take",
+    "_weigh",
     "deep_sizeof",
     "set_log_level",
     "weakattr",
@@ -136,6 +142,26 @@ def _make_single(
 def _panic_once() -> None: ...
 def _put_away(owner: object, result: object, /) -> object: ...
 def _record_places(on: bool, /) -> None: ...
+def _chains(
+    object: object,  # noqa: A002  # only by position
+    roots: list[Any],
+    left_out: list[Any],
+    most: int,
+    /,
+) -> tuple[list[list[Any]], int]: ...
+def _count_types() -> dict[type, int]: ...
+def _cycle(object: object, /) -> list[Any]: ...  # noqa: A002  # only by position
+def _survivors(
+    objects: list[Any], roots: list[Any], left_out: list[Any], /
+) -> tuple[list[tuple[list[Any], list[Any], int, int]], list[Any]]: ...
+def _weigh(objects: list[Any], /) -> int: ...
+
+@final
+class _HeapSnapshot:
+    def __new__(cls) -> Self: ...
+    def __len__(self) -> int: ...
+    def compare(self) -> tuple[list[Any], list[tuple[Any, int, int]]]: ...
+
 def _single(class_: object, /) -> _Single: ...
 
 _singletons: dict[int, ReferenceType[_Single]]

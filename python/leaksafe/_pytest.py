@@ -1,10 +1,14 @@
-"""The fixtures that pytest finds by itself, wherever leaksafe is installed. Imports little."""
+"""What pytest finds by itself, wherever leaksafe is installed. Imports little."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from leaksafe import leaks as _leaks
 
 
 @pytest.fixture
@@ -25,3 +29,57 @@ def clear_caches() -> Generator[None]:
     clear_all()
     yield
     clear_all()
+
+
+@pytest.fixture
+def leaks() -> Generator[_leaks.check]:
+    """A `leaksafe.leaks.check` around the test, which fails when something outlives it.
+
+    What was imported or cached the first time counts too: `--leaks` tells that apart.
+    """
+    from leaksafe.leaks import LeakError, Report, check  # noqa: PLC0415
+    from leaksafe.leaks._plugin import not_pytests, outside_calls  # noqa: PLC0415
+
+    with check() as found:
+        yield found
+    groups = outside_calls(not_pytests(found.report().groups))
+    if groups:
+        raise LeakError(f"outlives the test:\n{Report(groups, [], [])}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of `--leaks`."""
+    group = parser.getgroup("leaksafe")
+    group.addoption(
+        "--leaks",
+        action="store_true",
+        help="run each test until it is sure whether it leaks, and fail it if it does",
+    )
+    group.addoption(
+        "--leaks-warmup",
+        type=int,
+        default=2,
+        metavar="N",
+        help="runs of a test that may fill caches (default: 2)",
+    )
+    group.addoption(
+        "--leaks-runs",
+        type=int,
+        default=3,
+        metavar="N",
+        help="runs in each of the rounds that a leak has to show in (default: 3)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the mark means, and watch for leaks where that is asked for."""
+    config.addinivalue_line(
+        "markers",
+        "leaks(allow=None): under --leaks, let the test leave objects behind: all with "
+        "allow=True, or those "
+        "of the classes whose names are given, as `module.Class`",
+    )
+    if config.getoption("--leaks"):
+        from leaksafe.leaks._plugin import LeakPlugin  # noqa: PLC0415
+
+        config.pluginmanager.register(LeakPlugin(config), "leaksafe-leaks")

@@ -9,6 +9,7 @@
 mod ages;
 mod atomic;
 mod cache;
+mod graph;
 mod order;
 mod ordered;
 mod removed;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use ages::{Due, NEVER};
 pub use cache::{Cache, Drain, Entry, StoreError};
+pub use graph::{Graph, Ways};
 pub use order::{Order, Recency};
 pub use ordered::{Ordered, Placed};
 pub use removed::Removed;

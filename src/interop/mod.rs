@@ -8,6 +8,7 @@ pub mod equality;
 pub mod flight;
 pub mod gc;
 pub mod guard;
+pub mod heap;
 pub mod hot;
 pub mod interpreter;
 pub mod logging;

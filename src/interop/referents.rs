@@ -30,7 +30,7 @@ pub fn spread(address: usize) -> u64 {
     product ^ (product >> 32)
 }
 
-fn no_memory() -> PyErr {
+pub fn no_memory() -> PyErr {
     PyMemoryError::new_err("no memory to note which objects were seen")
 }
 
@@ -214,18 +214,14 @@ impl<'py> Worklist<'py> {
         object: &Bound<'py, PyAny>,
         traverse: ffi::traverseproc,
     ) -> PyResult<()> {
-        // SAFETY: the object is live, and `traverse` is its type's; it runs no Python code, and nothing changes the object
-        // meanwhile: this thread has the GIL, or the object's lock. `meet_visited` gets back the pointer to this list, which nothing else uses until
-        // `traverse` has returned.
-        let answer = unsafe {
-            let list: *mut Self = self;
-            traverse(object.as_ptr(), meet_visited, list.cast())
+        // SAFETY: the object is live, and `traverse` is its type's; nothing changes the object meanwhile: this thread has
+        // the GIL, or the object's lock.
+        let all = unsafe {
+            visit(object.as_ptr(), traverse, |referent| {
+                self.meet(Borrowed::from_ptr(self.py, referent)).is_some()
+            })
         };
-        if answer == 0 {
-            Ok(())
-        } else {
-            Err(no_memory())
-        }
+        if all { Ok(()) } else { Err(no_memory()) }
     }
 }
 
@@ -243,13 +239,24 @@ unsafe fn has_own_values(dictionary: *mut ffi::PyObject) -> bool {
     }
 }
 
-/// A `visitproc` that hands an object on to [`Worklist::meet`].
-unsafe extern "C" fn meet_visited(object: *mut ffi::PyObject, list: *mut c_void) -> c_int {
-    // SAFETY: `object` is live, for what is traversed refers to it; `list` is the `Worklist` that `traverse` passes,
-    // and the thread is attached as it was there.
-    let met = unsafe {
-        let list = &mut *list.cast::<Worklist<'_>>();
-        list.meet(Borrowed::from_ptr(list.py, object))
-    };
-    if met.is_some() { 0 } else { -1 }
+/// Has `each` see the objects that one refers to, which are live for as long, until it answers no; whether it never did.
+/// It must not run Python code.
+///
+/// # Safety
+/// The object is live, `traverse` is its type's, the thread is attached, and nothing changes the object meanwhile.
+pub unsafe fn visit<F: FnMut(*mut ffi::PyObject) -> bool>(
+    object: *mut ffi::PyObject,
+    traverse: ffi::traverseproc,
+    mut each: F,
+) -> bool {
+    unsafe extern "C" fn hand_on<F: FnMut(*mut ffi::PyObject) -> bool>(
+        referent: *mut ffi::PyObject,
+        each: *mut c_void,
+    ) -> c_int {
+        // SAFETY: it is the closure that `traverse` was called with, which nothing else uses until that has returned.
+        let each = unsafe { &mut *each.cast::<F>() };
+        if each(referent) { 0 } else { -1 }
+    }
+    // SAFETY: the caller's; a `tp_traverse` runs no Python code.
+    unsafe { traverse(object, hand_on::<F>, (&raw mut each).cast()) == 0 }
 }

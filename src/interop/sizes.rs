@@ -48,6 +48,8 @@ struct Known<'py> {
 pub struct Scales<'py> {
     classes: HashTable<Known<'py>>,
     getsizeof: Bound<'py, PyAny>,
+    /// Whether a `__sizeof__` that may be Python code counts.
+    asks: bool,
 }
 
 impl<'py> Scales<'py> {
@@ -58,6 +60,18 @@ impl<'py> Scales<'py> {
         Ok(Self {
             classes: HashTable::new(),
             getsizeof: sys.getattr(intern!(py, "getsizeof"))?,
+            asks: true,
+        })
+    }
+
+    /// Those that take `object.__sizeof__` for one that is written in Python.
+    ///
+    /// # Errors
+    /// When there is no module `sys` any more.
+    pub fn without_python_code(py: Python<'py>) -> PyResult<Self> {
+        Ok(Self {
+            asks: false,
+            ..Self::new(py)?
         })
     }
 
@@ -77,7 +91,9 @@ impl<'py> Scales<'py> {
         );
         let known = match found {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(Known::of(object, &self.getsizeof)?).into_mut(),
+            Entry::Vacant(place) => place
+                .insert(Known::of(object, &self.getsizeof, self.asks)?)
+                .into_mut(),
         };
         let bytes = match known.measure {
             Measure::Nothing => return Ok(None),
@@ -93,12 +109,12 @@ impl<'py> Scales<'py> {
 }
 
 impl<'py> Known<'py> {
-    fn of(object: &Bound<'py, PyAny>, getsizeof: &Bound<'py, PyAny>) -> PyResult<Self> {
+    fn of(object: &Bound<'py, PyAny>, getsizeof: &Bound<'py, PyAny>, asks: bool) -> PyResult<Self> {
         let class = object.get_type();
         let measure = if is_left_out(&class)? {
             Measure::Nothing
         } else {
-            measure(object, &class, getsizeof)?
+            measure(object, &class, getsizeof, asks)?
         };
         Ok(Self {
             measure,
@@ -139,6 +155,7 @@ fn measure(
     object: &Bound<'_, PyAny>,
     class: &Bound<'_, PyType>,
     getsizeof: &Bound<'_, PyAny>,
+    asks: bool,
 ) -> PyResult<Measure> {
     let py = object.py();
     // As `sys.getsizeof` does, without a `__getattribute__` of the class or its metaclass.
@@ -147,6 +164,14 @@ fn measure(
         (class, intern!(py, "__sizeof__")),
     )?;
     let Some((function, of_object)) = builtin_method(&method) else {
+        // SAFETY: the type is static, and the method live.
+        let is_python =
+            unsafe { ffi::Py_TYPE(method.as_ptr()) != &raw mut ffi::PyMethodDescr_Type };
+        if is_python && !asks {
+            // SAFETY: the class is live.
+            let basic = unsafe { (*class.as_type_ptr()).tp_basicsize };
+            return Ok(Measure::Fixed(usize::try_from(basic).unwrap_or_default()));
+        }
         return Ok(Measure::Asked);
     };
     let whole: usize = getsizeof.call1((object,))?.extract()?;

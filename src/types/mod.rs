@@ -7,6 +7,7 @@ pub mod async_flights;
 pub mod computation;
 pub mod deep_sizeof;
 pub mod flights;
+pub mod heap;
 pub mod iterator;
 pub mod living;
 pub mod lru_cache;

@@ -1,0 +1,141 @@
+"""What was found, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Group:
+    """Survivors that are held by the same path."""
+
+    path: str
+    """Who holds them, the nearest holder first, up to a root."""
+    example: str
+    """The path of one of them, with its place in each container."""
+    count: int
+    """How many there are, with those that they hold in turn."""
+    bytes: int
+    """What all these weigh, with the plain objects in them such as numbers and strings."""
+    types: dict[str, int]
+    """The classes of those that are held directly, the most frequent first."""
+    line: str | None
+    """Where one was made, if tracemalloc runs."""
+    advice: str
+    """What to do about it."""
+    growth: float | None = None
+    """How many more there are at each call, where calls were repeated."""
+
+    def joined(self, other: Group) -> Group:
+        """Both groups as one."""
+        types = Counter(self.types)
+        types.update(other.types)
+        return replace(
+            self,
+            count=self.count + other.count,
+            bytes=self.bytes + other.bytes,
+            types=dict(types.most_common()),
+            line=self.line or other.line,
+        )
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{count:,} {name}" for name, count in list(self.types.items())[:3])
+        rate = "" if self.growth is None else f", {self.growth:g} a call"
+        lines = [
+            f"{self.path}",
+            f"    {kinds}: {self.count:,} objects, {show_bytes(self.bytes)}{rate}",
+        ]
+        if self.line:
+            lines.append(f"    made at {self.line}")
+        lines.append(f"    → {self.advice}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Late:
+    """Objects that nothing holds any more, and that wait for the collector."""
+
+    type: str
+    count: int
+    attribute: str | None
+    """The attribute that closes their cycle, as `Class.attribute`."""
+    advice: str
+
+    def __str__(self) -> str:
+        return f"late: {self.count:,} {self.type} {self.advice}"
+
+
+class Report(str):
+    """What outlives a block, as text; and as fields, for programs.
+
+    Attributes:
+        groups: survivors by path, the shortest path first.
+        late: what was freed by the collector only, which is no leak.
+        imported: modules that were imported, which count as no leak.
+
+    """
+
+    __slots__ = ("groups", "imported", "late")
+
+    groups: list[Group]
+    late: list[Late]
+    imported: list[str]
+
+    def __new__(cls, groups: list[Group], late: list[Late], imported: list[str]) -> Self:
+        lines = [str(group) for group in groups] or ["nothing outlives the block"]
+        lines += [str(one) for one in late]
+        if imported:
+            lines.append(f"imported: {', '.join(imported)}")
+        self = super().__new__(cls, "\n".join(lines))
+        self.groups = groups
+        self.late = late
+        self.imported = imported
+        return self
+
+    def to_json(self) -> str:
+        """Return the fields as JSON.
+
+        >>> from leaksafe import leaks
+        >>> with leaks.check() as found:
+        ...     pass
+        >>> found.report().to_json()
+        '{"groups": [], "late": [], "imported": []}'
+
+        """
+        fields: dict[str, Any] = {
+            "groups": [asdict(group) for group in self.groups],
+            "late": [asdict(one) for one in self.late],
+            "imported": self.imported,
+        }
+        return json.dumps(fields, ensure_ascii=False)
+
+    def __rich__(self) -> Any:
+        """A table, where rich prints the report."""
+        from rich.table import Table  # noqa: PLC0415  # only rich itself calls this
+
+        table = Table("held by", "objects", "bytes", "what to do", show_lines=True)
+        for group in self.groups:
+            made = f"\nmade at {group.line}" if group.line else ""
+            table.add_row(
+                group.path + made, f"{group.count:,}", show_bytes(group.bytes), group.advice
+            )
+        for one in self.late:
+            table.add_row(f"late: {one.type}", f"{one.count:,}", "", one.advice)
+        return table
+
+
+def show_bytes(count: float) -> str:
+    """Bytes in the unit that suits.
+
+    >>> show_bytes(1536)
+    '1.5 KiB'
+
+    """
+    for unit in ("bytes", "KiB", "MiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
