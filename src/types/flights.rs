@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyMemoryError, PyTypeError};
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -14,21 +14,38 @@ use crate::interop::lookup::{Probe, locate};
 type Board = Cache<Py<PyAny>, Arc<Flight>>;
 
 /// The computations under way in one structure, by their keys.
-pub struct Flights(Guarded<Board>);
+pub struct Flights {
+    board: Guarded<Board>,
+    /// Whether a circle of waiting is an error, which names the keys.
+    named: bool,
+}
 
 impl Default for Flights {
     fn default() -> Self {
-        Self(Guarded::new(Cache::new(None, false)))
+        Self {
+            board: Guarded::new(Cache::new(None, false)),
+            named: false,
+        }
     }
 }
 
 impl Flights {
+    /// Flights that say what they make.
+    #[must_use]
+    pub fn named() -> Self {
+        Self {
+            named: true,
+            ..Self::default()
+        }
+    }
+
     /// What `look` finds for a key, or else what `make` makes and keeps, in one thread for all that ask meanwhile.
     ///
-    /// A maker that asks for its own key, and the one that would close a circle of waiting, makes it for itself.
+    /// A maker that asks for its own key, and the one that would close a circle of waiting, makes it for itself; where
+    /// flights are named, it fails.
     ///
     /// # Errors
-    /// What a comparison, the factory, or a signal handler raises.
+    /// What a comparison, the factory, or a signal handler raises; `RuntimeError` for a circle of named flights.
     pub fn once<'py>(
         &self,
         key: &Bound<'py, PyAny>,
@@ -39,13 +56,24 @@ impl Flights {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         loop {
+            let name = self.named.then(|| name_of(key));
             let (flight, leads) = self.board(key, probe, hash)?;
             if !leads {
                 match flight.wait(py)? {
                     Landing::Made(result) => return Ok(result.into_bound(py)),
+                    Landing::Alone if self.named => {
+                        return Err(PyRuntimeError::new_err(format!(
+                            "the factory of {} needs what is made by it: {}",
+                            name_of(key),
+                            flight.circle().join(" → ")
+                        )));
+                    }
                     Landing::Alone => return make(),
                     Landing::Failed => continue,
                 }
+            }
+            if let Some(name) = name {
+                flight.announce(name);
             }
             // The last flight may have landed between the look and the boarding.
             let result = look().and_then(|present| present.map_or_else(&make, Ok));
@@ -67,7 +95,7 @@ impl Flights {
         let mut lost = None;
         let mut unused = Removed::default();
         let boarded = locate(
-            &self.0,
+            &self.board,
             probe,
             hash,
             |board: &Board| board,
@@ -98,7 +126,7 @@ impl Flights {
         flight: &Arc<Flight>,
         made: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let ended = self.0.with(py, |board| {
+        let ended = self.board.with(py, |board| {
             let slot = board.find_value(hash, |other| Arc::ptr_eq(other, flight))?;
             board.remove(slot)
         });
@@ -108,12 +136,12 @@ impl Flights {
 
     /// Takes all of it, to be released.
     pub fn take(&self, py: Python<'_>) -> Drain<Py<PyAny>, Arc<Flight>, Recency> {
-        self.0.with(py, Cache::take)
+        self.board.with(py, Cache::take)
     }
 
     /// Bytes allocated.
     pub fn allocated(&self, py: Python<'_>) -> usize {
-        self.0.with(py, |board| board.allocated_bytes())
+        self.board.with(py, |board| board.allocated_bytes())
     }
 
     /// Shows the keys to the collector.
@@ -121,9 +149,23 @@ impl Flights {
     /// # Errors
     /// What the visitor answers.
     pub fn visit(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.0.visit(visit, |board, visit| {
+        self.board.visit(visit, |board, visit| {
             board.iter().try_for_each(|flight| visit.call(&flight.key))
         })
+    }
+}
+
+/// A key as it stands in a message.
+fn name_of(key: &Bound<'_, PyAny>) -> String {
+    const LIMIT: usize = 80;
+    let Ok(name) = key.str() else {
+        // What it raises is no reason not to make its value.
+        return Probe::described(key);
+    };
+    let name = name.to_string_lossy();
+    match name.char_indices().nth(LIMIT) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.into_owned(),
     }
 }
 

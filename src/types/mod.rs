@@ -7,6 +7,7 @@ pub mod flights;
 pub mod iterator;
 pub mod lru_cache;
 pub mod lru_function;
+pub mod registry;
 pub mod singleton;
 pub mod stats;
 pub mod sweeper;
