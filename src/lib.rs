@@ -14,6 +14,8 @@ mod python {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::types::computation::{Computation, computing};
+    #[pymodule_export]
     use crate::types::deep_sizeof::deep_sizeof;
     #[pymodule_export]
     use crate::types::iterator::CacheIterator;

@@ -9,6 +9,7 @@ from collections.abc import (
     Reversible,
     ValuesView,
 )
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import _CacheInfo  # pyright: ignore[reportPrivateUsage]  # it has no public name
 from inspect import Signature
@@ -66,6 +67,7 @@ __all__ = [
     "LRUCache",
     "TTLCache",
     "WeakIterator",
+    "_Computation",
     "_Elsewhere",
     "_LruFunction",
     "_LruMethod",
@@ -80,6 +82,7 @@ __all__ = [
     "_WeakValues",
     "__version__",
     "_adopt",
+    "_computing",
     "_defer_refcount",
     "_entry_size",
     "_make_single",
@@ -102,6 +105,7 @@ __version__: str
 TRACEMALLOC_DOMAIN: int
 
 def _adopt(class_: type, name: str, /) -> None: ...
+def _computing() -> ContextVar[int | None]: ...
 def _defer_refcount(shared: object, /) -> None: ...
 def _entry_size(key: object, value: object, /) -> int: ...
 def _make_single(
@@ -291,6 +295,18 @@ class _CacheParameters(TypedDict):
     # Where results expire.
     ttl: NotRequired[_Lifetime]
     timer: NotRequired[Callable[[], float] | None]
+
+@disjoint_base
+class _Computation:
+    def __new__(cls) -> Self: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def forgotten(self) -> bool: ...
+    def forget(self) -> None: ...
+    def join(self, waiter: int, /) -> bool: ...
+    def part(self, waiter: int, /) -> None: ...
+    def end(self) -> None: ...
 
 @final
 class _LruFunction(Generic[_P, _R_co]):

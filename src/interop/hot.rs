@@ -205,11 +205,7 @@ fn definition(method: &Bound<'_, PyAny>, name: &CStr) -> PyResult<*mut ffi::PyMe
 /// # Safety
 /// `definition` is that of `method`, as [`definition`] found it; nobody can call the method meanwhile; and `function`
 /// takes what the method's function takes.
-unsafe fn replace(
-    method: &Bound<'_, PyAny>,
-    definition: *mut ffi::PyMethodDef,
-    function: Method,
-) {
+unsafe fn replace(method: &Bound<'_, PyAny>, definition: *mut ffi::PyMethodDef, function: Method) {
     // SAFETY: as the caller's.
     unsafe {
         (*method.as_ptr().cast::<ffi::PyMethodDescrObject>()).d_method =

@@ -21,4 +21,5 @@ pub mod repr;
 pub mod sizes;
 pub mod trace;
 pub mod vectorcall;
+pub mod waits;
 pub mod weak;

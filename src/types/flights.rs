@@ -76,7 +76,10 @@ impl Flights {
                 flight.announce(name);
             }
             // The last flight may have landed between the look and the boarding.
-            let result = look().and_then(|present| present.map_or_else(&make, Ok));
+            let result = flight
+                .lead(py)
+                .and_then(|()| look())
+                .and_then(|present| present.map_or_else(&make, Ok));
             let outcome = result.as_ref().ok().map(|result| result.clone().unbind());
             self.land(py, hash, &flight, outcome)?;
             return result;

@@ -2,6 +2,7 @@
 
 pub mod aging;
 pub mod arguments;
+pub mod computation;
 pub mod deep_sizeof;
 pub mod flights;
 pub mod iterator;

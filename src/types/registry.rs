@@ -702,7 +702,9 @@ impl Registry {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.reaper)?;
         self.flights.visit(visit)?;
-        self.shared.0.visit(visit, |state, visit| state.visit(&visit))
+        self.shared
+            .0
+            .visit(visit, |state, visit| state.visit(&visit))
     }
 
     fn __clear__(&self, py: Python<'_>) {

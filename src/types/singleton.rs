@@ -204,7 +204,11 @@ impl Single {
         };
         let done = done?;
         let (old, surplus) = this.state.with(py, |state| {
-            if state.flight.as_ref().is_some_and(|own| Arc::ptr_eq(own, flight)) {
+            if state
+                .flight
+                .as_ref()
+                .is_some_and(|own| Arc::ptr_eq(own, flight))
+            {
                 (state.instance.replace(kept), None)
             } else {
                 (None, Some(kept))
@@ -262,7 +266,9 @@ impl Single {
                     return Ok(None);
                 }
                 flight.announce(name);
-                let result = Self::build(slf, class, args, kwargs, &flight);
+                let result = flight
+                    .lead(py)
+                    .and_then(|()| Self::build(slf, class, args, kwargs, &flight));
                 let ended = this.state.with(py, |state| {
                     state.flight.take_if(|own| Arc::ptr_eq(own, &flight))
                 });
