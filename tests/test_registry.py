@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from math import inf, nan
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_factories_may_return_anything() -> None:
     registry: Any_ = Registry(10)
     results = [None, 1, "a", [], object()]
     for key, result in enumerate(results):
-        assert registry.get_or_create(key, lambda result=result: result) is result
+        assert registry.get_or_create(key, partial(next, iter([result]))) is result
         assert registry.get_or_create(key, Boom) is result
 
 
@@ -491,17 +492,16 @@ def test_instances_that_use_the_registry_when_they_are_closed() -> None:
     class Reentrant(Thing):
         def close(self) -> None:
             super().close()
-            if self.name < 5:
-                registry.get_or_create(self.name + 10, made(self.name + 10, closed))
+            if self.name in range(5):
+                registry.get_or_create((10, self.name), made((10, self.name), closed))
             list(registry), len(registry), registry.pop(99, None)
 
     for name in range(3):
-        registry.get_or_create(name, lambda name=name: Reentrant(name, closed))
+        registry.get_or_create(name, partial(Reentrant, name, closed))
     assert len(registry) == 1
     registry.clear()
     registry.close()
-    assert sorted(closed) == sorted({*closed})
-    assert len(closed) == 6
+    assert len(closed) == len({*closed}) == 6
 
 
 def test_a_close_that_closes_the_registry() -> None:
@@ -514,7 +514,7 @@ def test_a_close_that_closes_the_registry() -> None:
             super().close()
 
     for name in range(3):
-        registry.get_or_create(name, lambda name=name: Closing(name, closed))
+        registry.get_or_create(name, partial(Closing, name, closed))
     registry.close()
     assert closed == [2, 1, 0]
 
@@ -552,7 +552,7 @@ def test_registries_in_registries_to_any_depth() -> None:
     registry: Any_ = Registry(1)
     for _ in range(50_000):
         outer: Any_ = Registry(1)
-        outer.get_or_create(0, lambda inner=registry: [inner])
+        outer.get_or_create(0, partial(list, [registry]))
         registry = outer
     gone = weakref.ref(registry)
     del registry, outer

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def filled(
 ) -> Any_:
     registry: Any_ = Registry(size)
     for name in names:
-        registry.get_or_create(name, lambda name=name: kind(name, closed))
+        registry.get_or_create(name, partial(kind, name, closed))
     return registry
 
 
@@ -82,11 +83,10 @@ def ends() -> Iterator[tuple[str, Callable[[list[str]], Any], list[str], list[st
         ({"close": 5}, [], []),
     ]:
         members: dict[str, Any] = methods  # type: ignore[assignment]
-        kind = type("Kind", (), members)
-        yield " and ".join(members) or "nothing", kind, now, awaiting
+        yield " and ".join(members) or "nothing", type("Kind", (), members), now, awaiting
 
 
-ENDS = {name: rest for name, *rest in ends()}
+ENDS: dict[str, Any] = {f"{name}, {number}": rest for number, (name, *rest) in enumerate(ends())}
 
 
 @each("name", ENDS)
@@ -114,7 +114,7 @@ def test_classes_modules_and_locks_are_nobodys_to_close() -> None:
     lock = threading.Lock()
     registry: Any_ = Registry(None)
     for instance in Thing, asyncio, lock, asyncio.Lock(), 5, None:
-        registry.get_or_create(id(instance), lambda instance=instance: instance)
+        registry.get_or_create(id(instance), partial(next, iter([instance])))
     with lock:
         registry.close()
         assert lock.locked()
@@ -213,7 +213,7 @@ def test_many_threads_use_what_others_evict() -> None:
                     return 1
         return 0
 
-    assert in_threads(*(lambda seed=seed: work(seed) for seed in range(4))) == [0] * 4  # type: ignore[misc]
+    assert in_threads(*(partial(work, seed) for seed in range(4))) == [0] * 4
     registry.close()
     assert len(registry) == 0
     assert len(closed) == len({*closed})

@@ -18,20 +18,20 @@ _tasks: set[asyncio.Task[None]] = set()
 def end(instance: object, *methods: str) -> Awaitable[Any] | None:
     """End something by the first of these methods that it has; return what is yet to be awaited.
 
-    Without any of them, it is ended by `__exit__` or `__aexit__`. Locks are not: theirs is for those
-    who acquired them. Classes and modules are nobody's to end.
+    Without any of them, it is ended by `__exit__` or `__aexit__`. Locks are not: theirs is for
+    those who acquired them. Classes and modules are nobody's to end.
     """
     if isinstance(instance, (type, ModuleType)):
         return None
     for name in methods:
         method: Any = getattr(instance, name, None)
         if callable(method):
-            return _unfinished(method())
+            return _awaitable(method())
     if not hasattr(instance, "acquire"):
         for name in "__exit__", "__aexit__":
             leave: Any = getattr(type(instance), name, None)
             if leave is not None:
-                return _unfinished(leave(instance, None, None, None))
+                return _awaitable(leave(instance, None, None, None))
     return None
 
 
@@ -91,5 +91,5 @@ def fail_together(errors: Iterable[BaseException], what: str) -> None:
         raise group
 
 
-def _unfinished(result: Any) -> Awaitable[Any] | None:
+def _awaitable(result: object) -> Awaitable[Any] | None:
     return result if inspect.isawaitable(result) else None

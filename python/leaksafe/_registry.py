@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from reprlib import recursive_repr
-from typing import TYPE_CHECKING, NoReturn, Self, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, SupportsIndex, TypeVar, cast
+from weakref import ref
 
 from leaksafe._closing import aclose, close, fail_together
 from leaksafe._core import (
@@ -16,10 +19,45 @@ from leaksafe._core import (
 
 if TYPE_CHECKING:
     import asyncio
-    from weakref import ref
+
+    from leaksafe._async_flights import Flights
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+
+
+class _Making:
+    """What a coroutine makes for a key: for another one, perhaps, and by means of others."""
+
+    __slots__ = ("key", "needs", "within")
+
+    def __init__(self, key: object, within: _Making | None) -> None:
+        self.key, self.within = key, within
+        self.needs: list[tuple[dict[Any, _Making], object]] = []
+
+    def outwards(self) -> Iterator[_Making]:
+        at: _Making | None = self
+        while at is not None:
+            yield at
+            at = at.within
+
+
+_making: ContextVar[_Making | None] = ContextVar("leaksafe registry", default=None)
+
+
+def _circle(key: object, making: _Making | None, within: _Making | None) -> str:
+    """Say how what is made for a key is needed by what `within` makes, for which it is."""
+    chain = [] if within is None else [*within.outwards()]
+    ahead = [] if making is None else [[making]]
+    while ahead:
+        way = ahead.pop()
+        if way[-1] in chain:
+            way += reversed(chain[: chain.index(way[-1])])
+            return " → ".join(str(one) for one in (*(step.key for step in way), key))
+        found = (makings.get(other) for makings, other in way[-1].needs)
+        ahead += [[*way, one] for one in found if one is not None and one not in way]
+    # Over a thread, of whose needs nothing is known here.
+    return f"{key} → … → {key}"
 
 
 class Registry(_Registry[_K, _V]):
@@ -51,24 +89,24 @@ class Registry(_Registry[_K, _V]):
     closed db:c
     closed db:b
 
-    It owns what it holds. An instance that has to go, by `maxsize` or `ttl`, is closed, and
-    what that raises goes to `sys.unraisablehook`. `clear` and `close` close all, the youngest first,
+    It owns what it holds. An instance that has to go, by `maxsize` or `ttl`, is closed, and what
+    that raises goes to `sys.unraisablehook`. `clear` and `close` close all, the youngest first,
     each even if others fail. While somebody is inside `with registry.use(key)`, that instance stays
     open, and is closed when the last of them leaves. `pop` gives an instance away.
 
-    Closed is by `close()`, else by `aclose()` or a `close` that is `async`, else by `__exit__` or
-    `__aexit__`. What has none of them is let go of; so are locks, classes and modules. What is to be
-    awaited runs in the loop that it was made in by `aget_or_create`, or in the loop of whoever calls;
-    where that doesn't run, it is a `RuntimeError`. `aclose` awaits it.
+    Closed is by `close()`, else by `aclose()`, else by `__exit__` or `__aexit__`. What has none of
+    them is let go of; so are locks, classes and modules. What has to be awaited runs in the loop
+    that the instance was made in by `aget_or_create`, or else in that of whoever calls; where it
+    doesn't run, that is a `RuntimeError`. `aclose` awaits it.
 
     A registry that is dropped without `close` lets go of its instances and closes none. It may be
-    used from any thread, and by factories and `close` methods themselves. Every operation on one key
-    is O(1). An entry costs about 80 bytes beside its key and instance, 16 more with a `ttl`.
+    used from any thread, and by factories and `close` methods themselves. Every operation on one
+    key is O(1). An entry costs about 80 bytes beside its key and instance, 16 more with a `ttl`.
     """
 
     __module__ = "leaksafe"
 
-    def __init__(
+    def __init__(  # pyright: ignore[reportInconsistentConstructor]  # __new__ takes anything
         self,
         maxsize: SupportsIndex | None,
         *,
@@ -79,6 +117,80 @@ class Registry(_Registry[_K, _V]):
         if not isinstance(weak, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"weak must be a bool, not {type(weak).__name__}")
         self._open(maxsize, weak, ttl)
+        self._makings: dict[_K, _Making] = {}
+
+    async def aget_or_create(self, key: _K, factory: Callable[[], Awaitable[_V]]) -> _V:
+        """Return the instance of `key`, which a coroutine makes where there is none.
+
+        >>> import asyncio
+        >>> from leaksafe import Registry
+        >>> async def connect():
+        ...     return "connection"
+        >>> async def main():
+        ...     registry = Registry(10)
+        ...     return await registry.aget_or_create("a", connect)
+        >>> asyncio.run(main())
+        'connection'
+
+        `factory` is called without arguments, and what it returns is awaited in a task of its own,
+        once for all who ask in the same event loop. Who is cancelled harms nobody else; when nobody
+        waits any more, the task is cancelled. Where other loops, or threads by `get_or_create`,
+        make one for the same key at the same time, the first is kept, everybody gets that one, and
+        the others are closed.
+
+        Raises:
+            RuntimeError: for coroutines that need each other, with the keys on the way; and if the
+                registry is closed.
+        """
+        import asyncio  # noqa: PLC0415  # slow to import, and there already wherever this runs
+
+        from leaksafe._async_flights import MISSING, Flights, Missing  # noqa: PLC0415
+
+        for found in self._look(key):
+            return found
+        if not callable(factory):
+            raise TypeError(f"factory must be callable, not {type(factory).__name__}")
+        if self.closed:
+            raise RuntimeError(f"this {type(self).__name__} is closed and makes no instances")
+        caller = asyncio.current_task()
+        home = ref(asyncio.get_running_loop())
+        within = _making.get()
+
+        def look() -> _V | Missing:
+            for found in self._look(key):
+                return found
+            return MISSING
+
+        async def make() -> _V:
+            if asyncio.current_task() is caller:
+                # Not in a flight: waiting for that would never end.
+                way = _circle(key, self._makings.get(key), within)
+                raise RuntimeError(f"the factory of {key} needs what is made by it: {way}")
+            own = self._makings[key] = _Making(key, within)
+            _making.set(own)
+            try:
+                coming = factory()
+                if not inspect.isawaitable(coming):
+                    raise TypeError(
+                        "factory must return what can be awaited, such as a coroutine, not "
+                        f"{type(coming).__name__}: get_or_create takes what returns the instance"
+                    )
+                return self._put(key, await coming, home)
+            finally:
+                if self._makings.get(key) is own:
+                    del self._makings[key]
+                # Tasks that it has started carry it on.
+                own.key = own.within = None
+
+        flights: Flights[_K, _V] = vars(self).setdefault("_flights", Flights[_K, _V]())
+        if within is None:
+            return await flights.once(key, look, make)
+        need = cast("dict[Any, _Making]", self._makings), key
+        within.needs.append(need)
+        try:
+            return await flights.once(key, look, make)
+        finally:
+            within.needs.remove(need)
 
     @contextmanager
     def use(self, key: _K, factory: Callable[[], _V] | None = None) -> Generator[_V]:
@@ -194,14 +306,18 @@ class Registry(_Registry[_K, _V]):
     async def __aexit__(self, *_exception: object) -> None:
         await self.aclose()
 
-    @recursive_repr("Registry(...)")
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self)!r}, maxsize={self.maxsize})"
+        return _shown(self)
 
     def __reduce_ex__(self, _protocol: SupportsIndex, /) -> NoReturn:
         raise TypeError(
-            f"a {type(self).__name__} can't be copied or pickled: its instances would be closed twice"
+            f"{type(self).__name__} can't be copied or pickled: what it owns would be closed twice"
         )
+
+
+@recursive_repr("Registry(...)")
+def _shown(registry: Registry[Any, Any]) -> str:
+    return f"{type(registry).__name__}({list(registry)!r}, maxsize={registry.maxsize})"
 
 
 _adopt(Registry, "get_or_create")
