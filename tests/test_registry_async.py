@@ -111,9 +111,9 @@ def test_coroutines_that_need_each_other_say_the_way() -> None:
 
             return make
 
-        with pytest.raises(RuntimeError, match="needs what is made by it: A → B → A$"):
+        with pytest.raises(RuntimeError, match=r"needs what is made by it: A → B → A$"):
             await registry.aget_or_create("A", needing("B"))
-        with pytest.raises(RuntimeError, match="A → A$"):
+        with pytest.raises(RuntimeError, match=r"A → A$"):
             await registry.aget_or_create("A", needing("A"))
         assert len(registry) == 0
         assert (await registry.aget_or_create("A", slowly("A", []))).name == "A"

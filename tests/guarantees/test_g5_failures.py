@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import pickle
@@ -9,11 +10,11 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from isolated import each, isolated
-from leaksafe import LRUCache, lru_cache
+from leaksafe import LRUCache, Registry, lru_cache
 
 Cache = LRUCache[Any, Any]
 
@@ -376,3 +377,44 @@ def test_a_waiter_takes_over_after_a_failure() -> None:
         thread.join()
     assert sorted(map(str, results)) == ["failed"] + ["made"] * 4
     assert runs == [1]
+
+
+@isolated()
+def test_a_registry_keeps_nothing_of_failures() -> None:
+    class Held: ...
+
+    registry = Registry[str, object](5)
+
+    def fail() -> object:
+        held = Held()
+        alive.append(weakref.ref(held))
+        raise ValueError
+
+    async def afail() -> object:
+        return fail()
+
+    class Failing:
+        def close(self) -> None:
+            fail()
+
+    alive: list[weakref.ref[Held]] = []
+    calls: list[Callable[[], object]] = [
+        lambda: registry.get_or_create("a", fail),
+        lambda: registry.use("a", fail).__enter__(),
+        lambda: asyncio.run(_awaiting(registry.aget_or_create("a", afail))),
+        lambda: (registry.get_or_create("b", Failing), registry.clear()),
+    ]
+    for call in calls:
+        try:
+            call()
+        except (ValueError, ExceptionGroup):
+            pass
+        else:
+            raise AssertionError("nothing was raised")
+    gc.collect()
+    assert [one() for one in alive] == [None] * 4
+    assert list(registry) == []
+
+
+async def _awaiting(coming: Awaitable[object]) -> object:
+    return await coming

@@ -239,8 +239,11 @@ impl State {
         self.maxsize.is_some_and(|maxsize| len >= maxsize)
     }
 
-    /// Notes what the tables weigh, and tells where that is new.
+    /// Notes what the tables weigh, and tells where that is new; those that are empty weigh nothing.
     pub fn reallocated(&mut self) -> Option<usize> {
+        if self.entries.is_empty() {
+            self.entries.release();
+        }
         let allocated = self.bytes();
         (allocated != self.allocated).then(|| {
             self.allocated = allocated;
