@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benches import expiry, fresh, functions, mapping, threads, weak, weighing
+from benches import expiry, fresh, functions, making, mapping, threads, weak, weighing
 from benches.measure import Settings, pin
 from benches.peers import Peer, load
 from benches.table import Section, render, summary
@@ -24,6 +24,7 @@ SUITES: dict[str, Suite] = {
     **dict.fromkeys(threads.SCALING, threads.section),
     **dict.fromkeys((*weak.OPERATIONS, *weak.MEASURES), weak.section),
     **dict.fromkeys(expiry.EXPIRY, expiry.section),
+    **dict.fromkeys(making.MAKING, making.section),
 }
 
 
