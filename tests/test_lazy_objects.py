@@ -260,6 +260,31 @@ def test_identity_from_many_threads() -> None:
     assert all(objects == everybody[0] for objects in everybody)
 
 
+@isolated()
+def test_identity_holds_for_finalizers_that_ask_meanwhile() -> None:
+    """A collection, and so any finalizer, may run between two steps of what goes on here."""
+    lazily = LazyObjects(Thing, 1, identity=True)
+    asked: list[Thing] = []
+
+    class Last:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            asked.append(lazily[0])
+
+    for turn in range(4_000):
+        gc.set_threshold(1 + turn % 40)
+        Last()
+        held = lazily[0]
+        gone = [Last() for _ in range(turn % 3)]
+        del held, gone
+        if asked:
+            assert len({*map(id, asked), id(lazily[0])}) == 1, turn
+            asked.clear()
+    gc.set_threshold(0)
+
+
 def test_identity_lets_go_of_everything() -> None:
     seen = [weakref.ref(one) for one in LazyObjects(Thing, 1_000, identity=True)]
     full_collection()
