@@ -106,7 +106,7 @@ class Registry(_Registry[_K, _V]):
 
     __module__ = "leaksafe"
 
-    def __init__(  # pyright: ignore[reportInconsistentConstructor]  # __new__ takes anything
+    def __init__(
         self,
         maxsize: SupportsIndex | None,
         *,
@@ -315,9 +315,11 @@ class Registry(_Registry[_K, _V]):
         )
 
 
-@recursive_repr("Registry(...)")
-def _shown(registry: Registry[Any, Any]) -> str:
+def _show(registry: Registry[Any, Any]) -> str:
     return f"{type(registry).__name__}({list(registry)!r}, maxsize={registry.maxsize})"
+
+
+_shown: Callable[[Registry[Any, Any]], str] = recursive_repr("Registry(...)")(_show)
 
 
 _adopt(Registry, "get_or_create")
