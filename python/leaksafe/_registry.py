@@ -242,6 +242,13 @@ class Registry(_Registry[_K, _V]):
 
         Raises:
             ExceptionGroup: of what that raised, after all were closed.
+
+        >>> from leaksafe import Registry
+        >>> registry = Registry(10)
+        >>> file = registry.get_or_create("null", lambda: open("/dev/null"))
+        >>> registry.clear()
+        >>> file.closed, len(registry)
+        (True, 0)
         """
         self._end(close=False)
 

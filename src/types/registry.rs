@@ -2,13 +2,14 @@
 
 #![allow(clippy::doc_markdown, reason = "Python's docstrings")]
 
+mod making;
 mod state;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -16,14 +17,14 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use self::state::{Gone, Held, Instance, Phase, State};
 use super::aging::{self, Aging, Ttl};
 use super::arguments::{self, Argument};
-use super::flights::{Flights, check_factory};
+use super::flights::Flights;
 use super::sweeper::{self, Swept};
 use super::weak_table::{Reap, WeakReaper, out_of_memory};
 use crate::core::{Cache, Removed, Slot};
 use crate::interop::equality::{Verdict, compare, hash_of};
 use crate::interop::guard::Guarded;
-use crate::interop::lookup::{locate, locate_read};
-use crate::interop::reference::{Reference, is_referable, place_of};
+use crate::interop::lookup::locate;
+use crate::interop::reference::place_of;
 use crate::interop::{clock, hot, release, trace};
 
 /// So many are taken out at once, so that no other thread waits for long.
@@ -210,166 +211,6 @@ impl Registry {
         if let Err(error) = slf.call_method1(name, (value, instance.home)) {
             error.write_unraisable(slf.py(), Some(slf));
         }
-    }
-
-    /// What stands in for a key's instance.
-    fn fake<'py>(&self, key: &Bound<'py, PyAny>, hash: u64) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = key.py();
-        let state = &self.shared.0;
-        if state.read(py, |state| state.fakes.is_empty()) {
-            return Ok(None);
-        }
-        locate_read(
-            state,
-            key,
-            hash,
-            |state: &State| &state.fakes,
-            |state, found| Some(state.fakes.get(found?)?.value.bind(py).clone()),
-        )
-    }
-
-    /// What a key has.
-    fn look<'py>(
-        slf: &Bound<'py, Self>,
-        key: &Bound<'py, PyAny>,
-        hash: u64,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if let Some(fake) = slf.get().fake(key, hash)? {
-            return Ok(Some(fake));
-        }
-        Self::locate(slf, key, hash, |state, found, _| {
-            state.entries.get(found?)?.value.value(slf.py())
-        })
-    }
-
-    /// The same, with its number, after noting that it is used. What stands in for it has the number 0.
-    fn pinned<'py>(
-        slf: &Bound<'py, Self>,
-        key: &Bound<'py, PyAny>,
-        hash: u64,
-    ) -> PyResult<Option<(u64, Bound<'py, PyAny>)>> {
-        if let Some(fake) = slf.get().fake(key, hash)? {
-            return Ok(Some((0, fake)));
-        }
-        Self::locate(slf, key, hash, |state, found, _| {
-            let instance = &state.entries.get(found?)?.value;
-            let value = instance.value(slf.py())?;
-            let number = instance.number;
-            state.pin(number);
-            Some((number, value))
-        })
-    }
-
-    /// What a key has, or what `factory` makes for it.
-    fn create<'py>(
-        slf: &Bound<'py, Self>,
-        key: &Bound<'py, PyAny>,
-        hash: u64,
-        factory: &Bound<'py, PyAny>,
-        pinned: &Cell<Option<u64>>,
-        pin: bool,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        check_factory(factory)?;
-        let phase = slf.get().shared.0.with(slf.py(), |state| state.phase);
-        if phase != Phase::Open {
-            return Err(Self::refused(slf, phase)?);
-        }
-        let look = || Self::look(slf, key, hash);
-        let make = || {
-            let made = factory.call0()?;
-            let (number, value) = Self::put(slf, key, hash, &made, None, pin)?;
-            pinned.set(Some(number));
-            Ok(value)
-        };
-        slf.get().flights.once(key, key, hash, look, make)
-    }
-
-    /// Keeps a new instance, unless the key has one by then; that one is given back, with its number, and the new one
-    /// closed.
-    fn put<'py>(
-        slf: &Bound<'py, Self>,
-        key: &Bound<'py, PyAny>,
-        hash: u64,
-        made: &Bound<'py, PyAny>,
-        home: Option<Py<PyAny>>,
-        pin: bool,
-    ) -> PyResult<(u64, Bound<'py, PyAny>)> {
-        let py = slf.py();
-        let this = slf.get();
-        let held = if !this.shared.0.with(py, |state| state.weak) {
-            Held::Strong(made.clone().unbind())
-        } else if is_referable(made) {
-            Held::Weak(Reference::new(made, this.reaper.bind(py).as_any())?)
-        } else {
-            return Err(PyTypeError::new_err(format!(
-                "{} with weak=True needs instances that can be weakly referenced, and the factory returned one that \
-                 can't be: {}",
-                slf.get_type().name()?,
-                made.get_type().name()?
-            )));
-        };
-        let now = if this.ages.load(Ordering::Relaxed) {
-            clock::precise()
-        } else {
-            0
-        };
-        let mut new = Some(Instance {
-            number: 0,
-            held,
-            home,
-        });
-        let mut new_key = Some(key.clone().unbind());
-        let outcome = Self::locate(slf, key, hash, |state, found, gone| {
-            if state.phase != Phase::Open {
-                return Err(Some(state.phase));
-            }
-            if let Some(slot) = found {
-                let present = state.entries.get(slot).and_then(|entry| {
-                    let value = entry.value.value(py)?;
-                    Some((entry.value.number, value))
-                });
-                if let Some((number, value)) = present {
-                    if pin {
-                        state.pin(number);
-                    }
-                    return Ok((number, value));
-                }
-                state.drop_slot(slot, gone);
-            }
-            let (Some(key), Some(instance)) = (new_key.take(), new.take()) else {
-                return Err(None);
-            };
-            match state.add(hash, key, instance, now, gone) {
-                Ok(number) => {
-                    if pin {
-                        state.pin(number);
-                    }
-                    Ok((number, made.clone()))
-                }
-                Err(instance) => {
-                    new = Some(instance);
-                    Err(None)
-                }
-            }
-        });
-        let is_present = matches!(&outcome, Ok(Ok((_, value))) if value.is(made));
-        if let Some(surplus) = new.filter(|_| !is_present) {
-            Self::dismiss(slf, surplus);
-        }
-        match outcome? {
-            Ok(kept) => Ok(kept),
-            Err(Some(phase)) => Err(Self::refused(slf, phase)?),
-            Err(None) => Err(out_of_memory()),
-        }
-    }
-
-    fn refused(slf: &Bound<'_, Self>, phase: Phase) -> PyResult<PyErr> {
-        let name = slf.get_type().name()?;
-        Ok(PyRuntimeError::new_err(if phase == Phase::Closed {
-            format!("this {name} is closed and makes no instances")
-        } else {
-            format!("Registry.__init__() was not called on this {name}: it has no maxsize yet")
-        }))
     }
 
     fn dissolve(&self, py: Python<'_>) {
@@ -586,14 +427,14 @@ impl Registry {
     fn pin<'py>(
         slf: &Bound<'py, Self>,
         key: &Bound<'py, PyAny>,
-        factory: Option<Bound<'py, PyAny>>,
+        factory: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(u64, Bound<'py, PyAny>)> {
         let hash = hash_of(key)?;
         loop {
             if let Some(pinned) = Self::pinned(slf, key, hash)? {
                 return Ok(pinned);
             }
-            let Some(factory) = &factory else {
+            let Some(factory) = factory else {
                 return Err(Self::missing(key));
             };
             let number = Cell::new(None);
