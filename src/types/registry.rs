@@ -473,20 +473,27 @@ impl Registry {
             key,
             hash,
             |state: &State| &state.fakes,
-            |state, found| match (found, fake.take(), new_key.take()) {
-                (Some(slot), Some(new), _) => (None, state.fakes.set_value(slot, new)),
-                (Some(slot), None, _) => state.fakes.remove(slot).unzip(),
-                (None, Some(new), Some(key)) => {
-                    let mut none = Removed::default();
-                    match state.fakes.insert(hash, key, new, 1, &mut none) {
-                        Ok(_) => (None, None),
-                        Err((_, key, new)) => {
-                            failed = true;
-                            (Some(key), Some(new))
-                        }
+            |state, found| {
+                if let Some(slot) = found {
+                    return match fake.take() {
+                        Some(new) => (None, state.fakes.set_value(slot, new)),
+                        None => state.fakes.remove(slot).unzip(),
+                    };
+                }
+                let Some(new) = fake.take() else {
+                    return (None, None);
+                };
+                let Some(key) = new_key.take() else {
+                    return (None, Some(new));
+                };
+                let mut none = Removed::default();
+                match state.fakes.insert(hash, key, new, 1, &mut none) {
+                    Ok(_) => (None, None),
+                    Err((_, key, new)) => {
+                        failed = true;
+                        (Some(key), Some(new))
                     }
                 }
-                (None, _, key) => (key, None),
             },
         )?;
         drop(old_key);

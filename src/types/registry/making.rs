@@ -44,9 +44,19 @@ impl Registry {
         if let Some(fake) = slf.get().fake(key, hash)? {
             return Ok(Some(fake));
         }
-        Self::locate(slf, key, hash, |state, found, _| {
-            state.entries.get(found?)?.value.value(slf.py())
-        })
+        let this = slf.get();
+        let now = this.now();
+        // What is due is absent, and goes at the next change, or by the sweeper.
+        locate_read(
+            &this.shared.0,
+            key,
+            hash,
+            |state: &State| &state.entries,
+            |state, found| {
+                let slot = found.filter(|&slot| !state.entries.is_due(slot, now))?;
+                state.entries.get(slot)?.value.value(slf.py())
+            },
+        )
     }
 
     /// The same, with its number, after noting that it is used. What stands in for it has the number 0.
