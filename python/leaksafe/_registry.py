@@ -149,7 +149,9 @@ class Registry(_Registry[_K, _V]):
         for found in self._look(key):
             return found
         if not callable(factory):
-            raise TypeError(f"factory must be callable, not {type(factory).__name__}")
+            raise TypeError(
+                f"factory must be callable without arguments, not {type(factory).__name__}"
+            )
         if self.closed:
             raise RuntimeError(f"this {type(self).__name__} is closed and makes no instances")
         caller = asyncio.current_task()

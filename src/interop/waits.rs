@@ -319,9 +319,7 @@ pub fn announce(flight: usize, name: String) {
 pub fn landed(flight: usize) {
     let mut waits = waits();
     waits.blocked.retain(|_, wait| wait.flight != flight);
-    // Nearly always the last: who makes something for another one is done before that.
-    let named = waits.named.iter().rposition(|named| named.flight == flight);
-    named.map(|at| waits.named.remove(at));
+    waits.named.retain(|named| named.flight != flight);
 }
 
 /// The names on the way from a flight to what this thread leads, and back: each is made by making the next.
