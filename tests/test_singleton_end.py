@@ -94,6 +94,34 @@ def test_each_is_closed_even_if_others_fail() -> None:
     assert len(classes) == 3
 
 
+@isolated()
+def test_an_error_of_closing_is_in_no_cycle() -> None:
+    class Held: ...
+
+    alive = []
+
+    def make() -> type:
+        @singleton
+        class Failing:
+            def close(self) -> None:
+                held = Held()
+                alive.append(weakref.ref(held))
+                raise Boom
+
+        return Failing
+
+    gc.collect()
+    gc.disable()
+    for count in 1, 2:
+        for kind in [make() for _ in range(count)]:
+            kind()
+        try:
+            singleton.reset_all()
+        except (Boom, ExceptionGroup):
+            pass
+    assert [one() for one in alive] == [None] * 3
+
+
 def test_a_context_manager_is_left() -> None:
     left = []
 

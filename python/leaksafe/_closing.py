@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -79,16 +79,23 @@ async def aclose(instance: object) -> None:
         await unfinished
 
 
-def fail_together(errors: Iterable[BaseException], what: str) -> None:
-    """Raise what the closing of several things raised, if there is any."""
+def fail_together(errors: list[BaseException], what: str) -> None:
+    """Raise what the closing of several things raised, if there is any, and empty the list.
+
+    The errors' own frames refer to it, which would keep them until a collection.
+    """
     failed = [error for error in errors if isinstance(error, Exception)]
+    others = [error for error in errors if not isinstance(error, Exception)]
+    errors.clear()
     group = ExceptionGroup(what, failed) if failed else None
-    for error in errors:
-        if not isinstance(error, Exception):
+    try:
+        if others:
             # An interrupt or a cancellation, which had to wait until all were closed.
-            raise error from group
-    if group is not None:
-        raise group
+            raise others[0] from group
+        if group is not None:
+            raise group
+    finally:
+        del failed, others, group
 
 
 def _awaitable(result: object) -> Awaitable[Any] | None:

@@ -154,7 +154,8 @@ class Registry(_Registry[_K, _V]):
             )
         if self.closed:
             raise RuntimeError(f"this {type(self).__name__} is closed and makes no instances")
-        caller = asyncio.current_task()
+        # Its number: an error that ends the task has this frame.
+        caller = id(asyncio.current_task())
         home = ref(asyncio.get_running_loop())
         within = _making.get()
 
@@ -164,7 +165,7 @@ class Registry(_Registry[_K, _V]):
             return MISSING
 
         async def make() -> _V:
-            if asyncio.current_task() is caller:
+            if id(asyncio.current_task()) == caller:
                 # Not in a flight: waiting for that would never end.
                 way = _circle(key, self._makings.get(key), within)
                 raise RuntimeError(f"the factory of {key} needs what is made by it: {way}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import gc
 import pickle
@@ -418,3 +419,47 @@ def test_a_registry_keeps_nothing_of_failures() -> None:
 
 async def _awaiting(coming: Awaitable[object]) -> object:
     return await coming
+
+
+@each("end", ["clear", "close", "aclose", "get", "aget"])
+@isolated()
+def test_errors_around_a_registry_are_in_no_cycle(end: str) -> None:
+    class Failing:
+        def close(self) -> None:
+            raise ValueError
+
+    registry = Registry[str, Failing](5)
+    alive: list[weakref.ref[Failing]] = []
+
+    def fail() -> Failing:
+        held = Failing()
+        alive.append(weakref.ref(held))
+        raise ValueError
+
+    async def afail() -> Failing:
+        await asyncio.sleep(0)
+        return fail()
+
+    async def main(coming: Awaitable[object]) -> None:
+        with contextlib.suppress(ValueError, ExceptionGroup):
+            await coming
+
+    asyncio.run(main(asyncio.sleep(0)))
+    gc.collect()
+    gc.disable()
+    for name in "ab":
+        alive.append(weakref.ref(registry.get_or_create(name, Failing)))
+    if end == "aclose":
+        asyncio.run(main(registry.aclose()))
+    elif end == "aget":
+        asyncio.run(main(registry.aget_or_create("c", afail)))
+        del alive[:2]
+    else:
+        call: Callable[[], object] = (
+            (lambda: registry.get_or_create("c", fail)) if end == "get" else getattr(registry, end)
+        )
+        with contextlib.suppress(ValueError, ExceptionGroup):
+            call()
+        if end == "get":
+            del alive[:2]
+    assert [one() for one in alive] == [None] * len(alive)
