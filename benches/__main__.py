@@ -8,7 +8,18 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benches import cached, coroutines, expiry, fresh, functions, mapping, threads, weak, weighing
+from benches import (
+    cached,
+    coroutines,
+    expiry,
+    fresh,
+    functions,
+    making,
+    mapping,
+    threads,
+    weak,
+    weighing,
+)
 from benches.measure import Settings, pin
 from benches.peers import Peer, load
 from benches.table import Section, render, summary
@@ -26,6 +37,7 @@ SUITES: dict[str, Suite] = {
     **dict.fromkeys((*weak.OPERATIONS, *weak.MEASURES), weak.section),
     **dict.fromkeys(expiry.EXPIRY, expiry.section),
     **dict.fromkeys(cached.CACHED, cached.section),
+    **dict.fromkeys(making.MAKING, making.section),
 }
 
 

@@ -34,6 +34,8 @@ mod python {
         Elsewhere, LruCall, LruFunction, LruMethod, Reaper, Results, bring_back, put_away,
     };
     #[pymodule_export]
+    use crate::types::registry::Registry;
+    #[pymodule_export]
     use crate::types::singleton::{Single, make_single, single_of};
     #[pymodule_export]
     use crate::types::views::{ItemsView, KeysView, ValuesView};
@@ -105,6 +107,7 @@ mod python {
         crate::interop::hot::install::<WeakValues>(py)?;
         crate::interop::hot::install::<WeakKeys>(py)?;
         crate::interop::hot::install::<WeakCache>(py)?;
+        crate::interop::hot::install_creating::<Registry>(py)?;
         WeakValues::prepare(py)?;
         // After the line above: it inherits what that puts in place.
         module.add_class::<TtlCache>()?;

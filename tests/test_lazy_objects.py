@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import gc
+import multiprocessing
 import pickle
 import random
 import sys
@@ -116,6 +117,23 @@ def test_what_uses_sequences_can_use_it() -> None:
     assert bisect.bisect(lazily, 500_001) == 250_001
     assert all(one % 2 == 0 for one in random.Random(1).sample(lazily, 10))
     assert random.Random(1).choice(lazily) % 2 == 0
+
+
+@pytest.mark.thread_unsafe(reason="starts processes")
+def test_a_pool_of_processes_can_use_it() -> None:
+    lazily = LazyObjects(str, 100)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert list(pool.imap(int, lazily[10:40], chunksize=7)) == list(range(10, 40))
+        # What is sent is the sequence, and the objects are made over there.
+        assert pool.map(lazily.map(len).__getitem__, [5, 50]) == [1, 2]
+
+
+def test_it_is_a_map_style_dataset() -> None:
+    """What a loader of batches asks of one: its length, and objects by index in any order."""
+    dataset = LazyObjects(double, range(1_000))
+    order = random.Random(1).sample(range(len(dataset)), len(dataset))
+    batches = [[dataset[at] for at in order[start : start + 32]] for start in range(0, 1_000, 32)]
+    assert sorted(one for batch in batches for one in batch) == list(range(0, 2_000, 2))
 
 
 def test_nothing_is_made_before_it_is_looked_at() -> None:
@@ -258,6 +276,35 @@ def test_identity_from_many_threads() -> None:
     everybody = in_threads(*[walk] * 8)
     assert sorted(made) == list(range(100))
     assert all(objects == everybody[0] for objects in everybody)
+
+
+@isolated()
+def test_identity_holds_for_who_asks_between_two_steps() -> None:
+    """A finalizer or a signal handler may run anywhere: here one does at each step in turn."""
+    lazily = LazyObjects(Thing, 1, identity=True)
+    asked: list[Thing] = []
+    left = 0
+
+    def trace(frame: Any, event: str, argument: object) -> Any:
+        nonlocal left
+        if "leaksafe" in frame.f_code.co_filename:
+            left -= 1
+            if left == 0:
+                asked.append(lazily[0])
+        return trace
+
+    for step in range(1, 200):
+        held: Thing | None = lazily[0]
+        left = step
+        sys.settrace(trace)
+        held = None
+        held = lazily[0]
+        sys.settrace(None)
+        assert all(one is held is lazily[0] for one in asked), step
+        if not asked:
+            break
+        asked.clear()
+    assert 4 < step < 199
 
 
 def test_identity_lets_go_of_everything() -> None:

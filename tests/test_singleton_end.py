@@ -7,12 +7,12 @@ import gc
 import threading
 import weakref
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
-from harness import Boom, in_threads, wait
-from isolated import full_collection, isolated, run_source
+from harness import Boom, Unraisable, in_threads, wait
+from isolated import each, full_collection, isolated, run_source
 from leaksafe import singleton
 
 pytest_plugins = ["pytester"]
@@ -92,6 +92,34 @@ def test_each_is_closed_even_if_others_fail() -> None:
     assert closed == [2, 1, 0]
     assert [error.args for error in caught.value.exceptions] == [(2,), (1,), (0,)]
     assert len(classes) == 3
+
+
+@isolated()
+def test_an_error_of_closing_is_in_no_cycle() -> None:
+    class Held: ...
+
+    alive = []
+
+    def make() -> type:
+        @singleton
+        class Failing:
+            def close(self) -> None:
+                held = Held()
+                alive.append(weakref.ref(held))
+                raise Boom
+
+        return Failing
+
+    gc.collect()
+    gc.disable()
+    for count in 1, 2:
+        for kind in [make() for _ in range(count)]:
+            kind()
+        try:
+            singleton.reset_all()
+        except (Boom, ExceptionGroup):
+            pass
+    assert [one() for one in alive] == [None] * 3
 
 
 def test_a_context_manager_is_left() -> None:
@@ -244,6 +272,103 @@ def test_reset_reaches_every_thread() -> None:
         return False
 
     assert in_threads(ask, forget) == [False, False]
+
+
+@each("scope", ["process", "thread"])
+@each("whole", [False, True])
+def test_a_reset_while_it_is_built(scope: Any, whole: bool) -> None:
+    """It is as if the reset had come just after that."""
+    began, go_on = threading.Event(), threading.Event()
+    closed = []
+
+    @singleton(scope=scope)
+    class Slow:
+        def __init__(self) -> None:
+            if not began.is_set():
+                began.set()
+                wait(go_on)
+
+        def close(self) -> None:
+            closed.append(self)
+
+    def build() -> list[Slow]:
+        return [Slow(), Slow()]
+
+    def reset() -> list[Slow]:
+        wait(began)
+        singleton.reset_all() if whole else singleton.reset(Slow)
+        second = Slow()
+        go_on.set()
+        return [second]
+
+    (first, again), [second] = in_threads(build, reset)
+    assert first is not second
+    assert closed == [first]
+    assert again is not first
+    if scope == "process":
+        assert again is second is Slow()
+        singleton.reset(Slow)
+        assert closed == [first, second]
+
+
+def test_a_reset_while_it_is_built_in_vain() -> None:
+    @singleton
+    class Failing:
+        def __init__(self) -> None:
+            singleton.reset(Failing)
+            raise Boom
+
+    for _ in range(2):
+        with pytest.raises(Boom):
+            Failing()
+
+
+def test_a_weak_one_that_was_reset_while_it_was_built_is_not_closed() -> None:
+    @singleton(weak=True)
+    class Weak:
+        def __init__(self) -> None:
+            singleton.reset(Weak)
+
+        def close(self) -> None:
+            raise AssertionError
+
+    first = Weak()
+    assert Weak() is not first
+
+
+def test_who_is_waited_for_is_still_the_last_built(unraisables: list[Unraisable]) -> None:
+    """What an instance builds while it is built was there before it, and is closed after it."""
+    closed = []
+
+    @singleton
+    class Inner:
+        def close(self) -> None:
+            closed.append("inner")
+
+    @singleton
+    class Outer:
+        def __init__(self) -> None:
+            Inner()
+
+        def close(self) -> None:
+            closed.append("outer")
+            raise Boom
+
+    Outer()
+    with pytest.raises(Boom):
+        singleton.reset_all()
+    assert closed == ["outer", "inner"]
+
+    @singleton
+    class Resetting:
+        def __init__(self) -> None:
+            singleton.reset_all()
+
+        def close(self) -> None:
+            raise Boom
+
+    Resetting()
+    assert [type(one.exception) for one in unraisables] == [Boom]
 
 
 def test_the_fixture_gives_each_test_fresh_ones(pytester: pytest.Pytester) -> None:

@@ -9,6 +9,7 @@ from leaksafe._core import LRUCache, TTLCache, __version__, deep_sizeof, weakatt
 from leaksafe._functions import LeakWarning, cache, lru_cache, ttl_cache
 from leaksafe._lazy import LazyObjects, LiveBoundError, lazy
 from leaksafe._owned import per_instance, weak_callback
+from leaksafe._registry import Registry
 from leaksafe._singleton import singleton
 from leaksafe._stats import CacheStats, Removals
 from leaksafe._weak_cache import WeakCache
@@ -22,6 +23,7 @@ __all__ = [
     "LeakWarning",
     "LiveBoundError",
     "Living",
+    "Registry",
     "Removals",
     "TTLCache",
     "WeakCache",

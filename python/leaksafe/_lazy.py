@@ -6,7 +6,6 @@ import gc
 import inspect
 import reprlib
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Generic, ParamSpec, Protocol, SupportsIndex, TypeVar, fi
 
 from leaksafe._core import LRUCache
 from leaksafe._holders import holders
+from leaksafe._weak_mappings import WeakValueDictionary
 
 _S_co = TypeVar("_S_co", covariant=True)
 _S = TypeVar("_S")
@@ -331,7 +331,6 @@ class _Watched(Generic[_T]):
         "_arguments",
         "_held",
         "_living",
-        "_lock",
         "_max_live",
         "_numbers",
         "_recent",
@@ -347,12 +346,12 @@ class _Watched(Generic[_T]):
     ) -> None:
         self._arguments = factory, source, keep, identity, max_live
         self._recent: LRUCache[int, _T] | None = LRUCache(keep) if keep else None
-        self._held: LRUCache[int, weakref.ref[Any]] | None = LRUCache(None) if identity else None
+        self._held: WeakValueDictionary[int, Any] | None = (
+            WeakValueDictionary() if identity else None
+        )
         self._max_live = max_live
         self._living: dict[int, weakref.ref[Any]] = {}
         self._numbers = count()
-        # Held for two operations on `_held`, while no factory runs.
-        self._lock = threading.RLock()
 
     def __call__(self, index: int) -> _T:
         if self._recent is None:
@@ -373,29 +372,13 @@ class _Watched(Generic[_T]):
         """Make an object, unless there is one that lives."""
         if self._held is None:
             return self._make(index)
-        made: list[_T] = []
-
-        def make() -> weakref.ref[Any]:
-            made.append(self._make(index))  # alive until it is returned
-            return _refer(made[0], partial(_forget, weakref.ref(self), index))
-
-        while True:
-            reference = self._held.get_or_create(index, make)
-            if (alive := reference()) is not None:
-                return alive  # type: ignore[no-any-return]
-            made.clear()
-            self._remove(index, reference)
-
-    def _remove(self, index: int, reference: weakref.ref[Any]) -> None:
-        """Let go of a dead reference, and of no other that has taken its place."""
-        if self._held is not None:
-            with self._lock:
-                if self._held.peek(index) is reference:
-                    self._held.pop(index, None)
+        return self._held.get_or_create(index, partial(self._make, index))  # type: ignore[no-any-return]
 
     def _make(self, index: int) -> _T:
         factory, source, *_ = self._arguments
         made = factory(source[index])
+        if self._held is not None:
+            _refer(made)
         if self._max_live is not None:
             try:
                 self._count(made, self._max_live)
@@ -435,7 +418,7 @@ class _Watched(Generic[_T]):
             )
 
 
-def _refer(made: object, callback: Callable[[Any], object]) -> weakref.ref[Any]:
+def _refer(made: object, callback: Callable[[Any], object] | None = None) -> weakref.ref[Any]:
     try:
         return weakref.ref(made, callback)
     except TypeError as error:
@@ -443,12 +426,6 @@ def _refer(made: object, callback: Callable[[Any], object]) -> weakref.ref[Any]:
             "identity and max_live need objects that can be weakly referenced, and the factory "
             f"returned one that can't be: {type(made).__qualname__}"
         ) from error
-
-
-def _forget(owner: weakref.ref[_Watched[Any]], index: int, reference: weakref.ref[Any]) -> None:
-    watched = owner()
-    if watched is not None:
-        watched._remove(index, reference)  # pyright: ignore[reportPrivateUsage]
 
 
 @final

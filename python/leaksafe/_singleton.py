@@ -163,10 +163,14 @@ def _close(chosen: Callable[[_Single], bool]) -> None:
                     _close_one(instance)
             except Exception as error:  # noqa: BLE001  # raised once all are closed
                 errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ExceptionGroup("several singletons could not be closed", errors)
+    try:
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup("several singletons could not be closed", errors)
+    finally:
+        # The errors' frames refer to it, which would keep them until a collection.
+        errors.clear()
 
 
 def _close_one(instance: object) -> None:

@@ -1,4 +1,5 @@
-//! `cache[key]`, `cache.get(key)` and `cache[key] = value` without PyO3's trampoline, where they need no Python code.
+//! `cache[key]`, `cache.get(key)`, `cache[key] = value` and `registry.get_or_create(key, factory)` without PyO3's
+//! trampoline, where they need no Python code.
 //!
 //! The trampoline counts the attachment in thread-local storage and reads the arguments by their description, which
 //! together cost half a hit. So a function written by hand stands in front of each of PyO3's: it serves the plain case
@@ -23,7 +24,8 @@ use super::equality;
 
 type Subscript = ffi::binaryfunc;
 type Assign = ffi::objobjargproc;
-type Method = ffi::PyCFunctionFastWithKeywords;
+/// A method's function, as PyO3 writes it.
+pub type Method = ffi::PyCFunctionFastWithKeywords;
 
 /// PyO3's functions, to hand on to.
 pub struct Originals {
@@ -52,12 +54,25 @@ pub trait Mapping: PyClass<Frozen = True> + Sync {
     fn originals() -> &'static OnceLock<Originals>;
 }
 
+/// What has a method `get_or_create` with plain hits.
+pub trait Creating: PyClass<Frozen = True> + Sync {
+    /// As [`Mapping::plain_hit`].
+    fn plain_hit(&self, key: &Bound<'_, PyAny>, hash: u64) -> Option<Py<PyAny>>;
+
+    /// Where PyO3's function for this class is kept.
+    fn original() -> &'static OnceLock<Method>;
+}
+
 /// Answers a plain hit with a new reference, or null.
 ///
 /// # Safety
 /// `slf` is an instance of `T`, `key` is live, and the thread is attached.
 #[inline]
-unsafe fn hit<T: Mapping>(slf: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe fn hit<T: PyClass<Frozen = True> + Sync>(
+    slf: *mut ffi::PyObject,
+    key: *mut ffi::PyObject,
+    plain_hit: impl Fn(&T, &Bound<'_, PyAny>, u64) -> Option<Py<PyAny>>,
+) -> *mut ffi::PyObject {
     // SAFETY: as the caller's. Neither `Borrowed` owns a reference, and `plain_hit` drops none.
     let found = catch_unwind(AssertUnwindSafe(|| unsafe {
         let py = Python::assume_attached();
@@ -65,7 +80,7 @@ unsafe fn hit<T: Mapping>(slf: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *
         let key = Borrowed::from_ptr(py, key);
         let hash = equality::plain_hash(&key)?;
         let slf = Borrowed::from_ptr(py, slf);
-        slf.cast_unchecked::<T>().get().plain_hit(&key, hash)
+        plain_hit(slf.cast_unchecked::<T>().get(), &key, hash)
     }));
     // A panic is met again by PyO3's function, which makes it an exception.
     found.ok().flatten().map_or(null_mut(), Py::into_ptr)
@@ -110,7 +125,7 @@ unsafe extern "C" fn subscript<T: Mapping>(
     // SAFETY: CPython calls this slot with an instance, a live key, and attached; the original is PyO3's function for
     // the same slot.
     unsafe {
-        let found = hit::<T>(slf, key);
+        let found = hit::<T>(slf, key, T::plain_hit);
         if !found.is_null() {
             return found;
         }
@@ -131,7 +146,7 @@ unsafe extern "C" fn get<T: Mapping>(
     // original is PyO3's function of the same descriptor.
     unsafe {
         if (count == 1 || count == 2) && names.is_null() {
-            let found = hit::<T>(slf, *arguments);
+            let found = hit::<T>(slf, *arguments, T::plain_hit);
             if !found.is_null() {
                 return found;
             }
@@ -141,6 +156,86 @@ unsafe extern "C" fn get<T: Mapping>(
             None => null_mut(),
         }
     }
+}
+
+unsafe extern "C" fn get_or_create<T: Creating>(
+    slf: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as for `get`.
+    unsafe {
+        if count == 2 && names.is_null() {
+            let found = hit::<T>(slf, *arguments, T::plain_hit);
+            if !found.is_null() {
+                return found;
+            }
+        }
+        match T::original().get() {
+            Some(original) => original(slf, arguments, count, names),
+            None => null_mut(),
+        }
+    }
+}
+
+fn unexpected() -> PyErr {
+    PySystemError::new_err("leaksafe: the class is not as PyO3 builds it")
+}
+
+/// The definition of a method of PyO3's, to be replaced by [`replace`].
+fn definition(method: &Bound<'_, PyAny>, name: &CStr) -> PyResult<*mut ffi::PyMethodDef> {
+    // SAFETY: the descriptor's type is checked before its fields are used; they live as long as the class.
+    unsafe {
+        if ffi::Py_TYPE(method.as_ptr()) != &raw mut ffi::PyMethodDescr_Type {
+            return Err(unexpected());
+        }
+        let definition = (*method.as_ptr().cast::<ffi::PyMethodDescrObject>()).d_method;
+        if (*definition).ml_flags != ffi::METH_FASTCALL | ffi::METH_KEYWORDS
+            || CStr::from_ptr((*definition).ml_name) != name
+        {
+            return Err(unexpected());
+        }
+        Ok(definition)
+    }
+}
+
+/// Gives a method another function, in a copy of its definition that lives as long as the process.
+///
+/// # Safety
+/// `definition` is that of `method`, as [`definition`] found it; nobody can call the method meanwhile; and `function`
+/// takes what the method's function takes.
+unsafe fn replace(method: &Bound<'_, PyAny>, definition: *mut ffi::PyMethodDef, function: Method) {
+    // SAFETY: as the caller's.
+    unsafe {
+        (*method.as_ptr().cast::<ffi::PyMethodDescrObject>()).d_method =
+            Box::leak(Box::new(ffi::PyMethodDef {
+                ml_meth: ffi::PyMethodDefPointer {
+                    PyCFunctionFastWithKeywords: function,
+                },
+                ..*definition
+            }));
+    }
+}
+
+/// Puts a plain hit in front of a class's `get_or_create`. Once, when the module is made and before the class can have
+/// subclasses.
+///
+/// # Errors
+/// `SystemError` if the class isn't as PyO3 builds it.
+pub fn install_creating<T: Creating>(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<T>();
+    let method = class.getattr("get_or_create")?;
+    let definition = definition(&method, c"get_or_create")?;
+    // SAFETY: the flags that were checked say which function it is. The class isn't published yet.
+    unsafe {
+        let original = (*definition).ml_meth.PyCFunctionFastWithKeywords;
+        if T::original().set(original).is_ok() {
+            replace(&method, definition, get_or_create::<T>);
+            ffi::PyType_Modified(class.as_type_ptr());
+        }
+    }
+    Ok(())
 }
 
 /// Puts the functions of this module in front of PyO3's. Once, when the module is made and before the class can have
@@ -154,24 +249,19 @@ pub fn install<T: Mapping>(py: Python<'_>) -> PyResult<()> {
     }
     let class = py.get_type::<T>();
     let method = class.getattr("get")?;
-    let unexpected = || PySystemError::new_err("leaksafe: the class is not as PyO3 builds it");
-    // SAFETY: the types of both descriptors are checked before their fields are used. The slot, and the wrapper that
-    // subclasses inherit it from, are given a function of the same type; so is the method, in a copy of its
-    // definition that lives as long as the process. Nothing can call them meanwhile: the class isn't published yet.
+    let definition = definition(&method, c"get")?;
+    // SAFETY: the types of the descriptors are checked before their fields are used. The slot, and the wrapper that
+    // subclasses inherit it from, are given a function of the same type; so is the method. Nothing can call them
+    // meanwhile: the class isn't published yet.
     unsafe {
         let type_object = class.as_type_ptr();
         let mapping = (*type_object).tp_as_mapping;
-        if mapping.is_null() || ffi::Py_TYPE(method.as_ptr()) != &raw mut ffi::PyMethodDescr_Type {
+        if mapping.is_null() {
             return Err(unexpected());
         }
-        let method = method.as_ptr().cast::<ffi::PyMethodDescrObject>();
-        let definition = (*method).d_method;
-        let (Some(original_subscript), Some(original_assign), true) = (
-            (*mapping).mp_subscript,
-            (*mapping).mp_ass_subscript,
-            (*definition).ml_flags == ffi::METH_FASTCALL | ffi::METH_KEYWORDS
-                && CStr::from_ptr((*definition).ml_name) == c"get",
-        ) else {
+        let (Some(original_subscript), Some(original_assign)) =
+            ((*mapping).mp_subscript, (*mapping).mp_ass_subscript)
+        else {
             return Err(unexpected());
         };
         let originals = Originals {
@@ -196,14 +286,7 @@ pub fn install<T: Mapping>(py: Python<'_>) -> PyResult<()> {
                     assign::<T> as *mut c_void
                 };
         }
-        (*method).d_method = Box::leak(Box::new(ffi::PyMethodDef {
-            ml_name: (*definition).ml_name,
-            ml_meth: ffi::PyMethodDefPointer {
-                PyCFunctionFastWithKeywords: get::<T>,
-            },
-            ml_flags: (*definition).ml_flags,
-            ml_doc: (*definition).ml_doc,
-        }));
+        replace(&method, definition, get::<T>);
         ffi::PyType_Modified(type_object);
     }
     Ok(())

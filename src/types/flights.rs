@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use pyo3::exceptions::{PyMemoryError, PyTypeError};
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -27,21 +27,38 @@ pub enum Boarding {
 }
 
 /// The computations under way in one structure, by their keys.
-pub struct Flights(Guarded<Board>);
+pub struct Flights {
+    board: Guarded<Board>,
+    /// Whether a circle of waiting is an error, which names the keys.
+    named: bool,
+}
 
 impl Default for Flights {
     fn default() -> Self {
-        Self(Guarded::new(Cache::new(None, false)))
+        Self {
+            board: Guarded::new(Cache::new(None, false)),
+            named: false,
+        }
     }
 }
 
 impl Flights {
+    /// Flights that say what they make.
+    #[must_use]
+    pub fn named() -> Self {
+        Self {
+            named: true,
+            ..Self::default()
+        }
+    }
+
     /// What `look` finds for a key, or else what `make` makes and keeps, in one thread for all that ask meanwhile.
     ///
-    /// A maker that asks for its own key, and the one that would close a circle of waiting, makes it for itself.
+    /// A maker that asks for its own key, and the one that would close a circle of waiting, makes it for itself; where
+    /// flights are named, it fails.
     ///
     /// # Errors
-    /// What a comparison, the factory, or a signal handler raises.
+    /// What a comparison, the factory, or a signal handler raises; `RuntimeError` for a circle of named flights.
     pub fn once<'py>(
         &self,
         key: &Bound<'py, PyAny>,
@@ -52,12 +69,23 @@ impl Flights {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         loop {
+            let name = self.named.then(|| name_of(key));
             let flight = match self.board(key, probe, hash, None)? {
                 Boarding::Leads(flight) => flight,
                 Boarding::Landed(result) => return Ok(result.into_bound(py)),
+                Boarding::Alone(flight) if self.named && !flight::others_schedule(py)? => {
+                    return Err(PyRuntimeError::new_err(format!(
+                        "the factory of {} needs what is made by it: {}",
+                        name_of(key),
+                        flight.circle().join(" → ")
+                    )));
+                }
                 Boarding::Alone(_) => return make(),
                 Boarding::Raised(_) => continue,
             };
+            if let Some(name) = name {
+                flight.announce(name);
+            }
             // The last flight may have landed between the look and the boarding.
             let result = look().and_then(|present| present.map_or_else(&make, Ok));
             let outcome = result.as_ref().map_or(Outcome::Nothing, |result| {
@@ -113,7 +141,7 @@ impl Flights {
         let mut lost = None;
         let mut unused = Removed::default();
         let boarded = locate(
-            &self.0,
+            &self.board,
             probe,
             hash,
             |board: &Board| board,
@@ -149,7 +177,7 @@ impl Flights {
     ) -> PyResult<()> {
         // Before it leaves the board, where whoever forgets its key would look for it.
         flight.forget();
-        let ended = self.0.with(py, |board| {
+        let ended = self.board.with(py, |board| {
             let slot = board.find_value(hash, |other| Arc::ptr_eq(other, flight))?;
             board.remove(slot)
         });
@@ -163,7 +191,7 @@ impl Flights {
     /// What a comparison raises.
     pub fn forget<'py>(&self, probe: &impl Probe<'py>, hash: u64) -> PyResult<()> {
         let gone = locate(
-            &self.0,
+            &self.board,
             probe,
             hash,
             |board: &Board| board,
@@ -179,7 +207,7 @@ impl Flights {
 
     /// The same, of every key.
     pub fn forget_all(&self, py: Python<'_>) {
-        let gone = self.0.with(py, |board| {
+        let gone = self.board.with(py, |board| {
             for flight in board.iter() {
                 flight.value.forget();
             }
@@ -190,12 +218,12 @@ impl Flights {
 
     /// Takes all of it, to be released.
     pub fn take(&self, py: Python<'_>) -> Drain<Py<PyAny>, Arc<Flight>, Recency> {
-        self.0.with(py, Cache::take)
+        self.board.with(py, Cache::take)
     }
 
     /// Bytes allocated.
     pub fn allocated(&self, py: Python<'_>) -> usize {
-        self.0.with(py, |board| board.allocated_bytes())
+        self.board.with(py, |board| board.allocated_bytes())
     }
 
     /// Shows the keys to the collector.
@@ -203,9 +231,23 @@ impl Flights {
     /// # Errors
     /// What the visitor answers.
     pub fn visit(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.0.visit(visit, |board, visit| {
+        self.board.visit(visit, |board, visit| {
             board.iter().try_for_each(|flight| visit.call(&flight.key))
         })
+    }
+}
+
+/// A key as it stands in a message.
+fn name_of(key: &Bound<'_, PyAny>) -> String {
+    const LIMIT: usize = 80;
+    let Ok(name) = key.str() else {
+        // What it raises is no reason not to make its value.
+        return Probe::described(key);
+    };
+    let name = name.to_string_lossy();
+    match name.char_indices().nth(LIMIT) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.into_owned(),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod iterator;
 pub mod living;
 pub mod lru_cache;
 pub mod lru_function;
+pub mod registry;
 pub mod singleton;
 pub mod stats;
 pub mod sweeper;

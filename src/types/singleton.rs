@@ -155,12 +155,12 @@ impl Single {
         instance
     }
 
-    /// Notes that it is built, in the order of building.
-    fn note(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// Notes that it is built, in the order of building, and returns its number.
+    fn note(slf: &Bound<'_, Self>) -> PyResult<u64> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let py = slf.py();
         let Some(built) = BUILT.get(py) else {
-            return Ok(());
+            return Ok(0);
         };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         // Called with the dead reference, which it takes for a default: pop(number, reference).
@@ -169,27 +169,62 @@ impl Single {
             .call_method1("partial", (built.bind(py).getattr("pop")?, number))?;
         built
             .bind(py)
-            .set_item(number, PyWeakrefReference::new_with(slf, forget)?)
+            .set_item(number, PyWeakrefReference::new_with(slf, forget)?)?;
+        Ok(number)
     }
 
-    /// Makes the instance, and keeps it.
+    fn unnote(py: Python<'_>, number: u64) -> PyResult<()> {
+        if let Some(built) = BUILT.get(py) {
+            built.bind(py).call_method1("pop", (number, py.None()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the instance, and keeps it, unless there was a reset meanwhile: then it is closed, as if that had come
+    /// just after it was made.
     fn build<'py>(
         slf: &Bound<'py, Self>,
         class: &Bound<'py, PyType>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
+        flight: &Arc<Flight>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let this = slf.get();
         let py = slf.py();
-        let instance = metaclass::construct(this.metaclass.bind(py), class, args, kwargs)?;
+        // So that a reset finds it meanwhile; in the order of building it stands where it was done.
+        let begun = Self::note(slf)?;
+        let made = metaclass::construct(this.metaclass.bind(py), class, args, kwargs);
+        let done = Self::note(slf);
+        Self::unnote(py, begun)?;
+        let instance = made?;
         let kept = if this.rules.weak {
             PyWeakrefReference::new(&instance)?.into_any().unbind()
         } else {
             instance.clone().unbind()
         };
-        Self::note(slf)?;
-        let old = this.state.with(py, |state| state.instance.replace(kept));
+        let done = done?;
+        let (old, surplus) = this.state.with(py, |state| {
+            if state
+                .flight
+                .as_ref()
+                .is_some_and(|own| Arc::ptr_eq(own, flight))
+            {
+                (state.instance.replace(kept), None)
+            } else {
+                (None, Some(kept))
+            }
+        });
         drop(old);
+        if let Some(surplus) = surplus {
+            Self::unnote(py, done)?;
+            if this.rules.weak {
+                return Ok(instance);
+            }
+            let closing = py.import("leaksafe._singleton")?;
+            if let Err(error) = closing.call_method1("_close_one", (surplus,)) {
+                error.write_unraisable(py, Some(slf));
+            }
+        }
         Ok(instance)
     }
 
@@ -233,8 +268,10 @@ impl Single {
                 flight.announce(name);
                 let result = flight
                     .lead(py)
-                    .and_then(|()| Self::build(slf, class, args, kwargs));
-                let ended = this.state.with(py, |state| state.flight.take());
+                    .and_then(|()| Self::build(slf, class, args, kwargs, &flight));
+                let ended = this.state.with(py, |state| {
+                    state.flight.take_if(|own| Arc::ptr_eq(own, &flight))
+                });
                 drop(ended);
                 let outcome = result.as_ref().map_or(Outcome::Nothing, |instance| {
                     Outcome::Made(instance.clone().unbind())
@@ -307,9 +344,13 @@ impl Single {
         slf.is(whole) || slf.get().whole.as_ref().is_some_and(|own| own.is(whole))
     }
 
-    /// Forgets the instance, and gives it back in a tuple, which is empty if there is none.
+    /// Forgets the instance, and gives it back in a tuple, which is empty if there is none; one that is being made is
+    /// not going to be kept.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let instance = self.state.with(py, |state| state.instance.take());
+        let (instance, flight) = self
+            .state
+            .with(py, |state| (state.instance.take(), state.flight.take()));
+        drop(flight);
         PyTuple::new(py, instance)
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from leaksafe import LRUCache, lru_cache
+from leaksafe import LRUCache, Registry, lru_cache
 from leaksafe import cache as unbounded
 
 Cache = LRUCache[Any, Any]
@@ -266,3 +266,23 @@ def test_a_decorated_function() -> None:
         assert Class.method.cache_info().currsize <= 7
     assert function.cache_info().currsize == 128 and Class.method.cache_info().currsize == 7
     assert wide.cache_info().currsize == 1_000 and nothing.cache_info().currsize == 0
+
+
+def test_a_registry_keeps_its_bound_from_many_threads() -> None:
+    registry = Registry[int, list[int]](8)
+    over: list[int] = []
+
+    def work(seed: int) -> None:
+        for turn in range(500):
+            key = (seed * 7 + turn) % 40
+            with registry.use(key, list):
+                if len(registry) > 8:
+                    over.append(len(registry))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert over == []
+    assert len(registry) == 8

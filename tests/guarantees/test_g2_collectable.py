@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from isolated import each, full_collection, isolated
-from leaksafe import LRUCache, singleton
+from leaksafe import LRUCache, Registry, singleton
 
 Cache = LRUCache[Any, Any]
 
@@ -611,3 +611,51 @@ def test_a_metaclass_with_its_classes_is_collected() -> None:
     gone = make()
     full_collection()
     assert gone() is None
+
+
+def registries(node: Any) -> Iterator[object]:
+    """Registries that a node is held by, in each of the ways."""
+    registry = Registry[Any, Any](None)
+    registry.get_or_create("instance", lambda: node)
+    yield registry
+    registry = Registry[Any, Any](None)
+    registry.get_or_create(node, list)
+    yield registry
+    registry = Registry[Any, Any](None)
+    use = registry.use("used", lambda: node)
+    use.__enter__()
+    registry.clear()
+    yield registry, use
+    registry = Registry[Any, Any](None)
+    override = registry.override(node, node)
+    override.__enter__()
+    yield registry, override
+    registry = Registry[Any, Any](None, weak=True)
+    registry.get_or_create(node, lambda: node)
+    yield registry
+
+
+def test_cycles_through_registries_are_freed() -> None:
+    class Node:
+        held: object
+
+    gone: list[weakref.ref[Node]] = []
+    for number in range(5):
+        node = Node()
+        node.held = list(registries(node))[number]
+        gone.append(weakref.ref(node))
+    del node
+    full_collection()
+    assert [reference() for reference in gone] == [None] * 5
+
+
+def test_a_registry_that_a_factory_under_way_refers_to_is_not_collected() -> None:
+    registry = Registry[str, list[int]](None)
+
+    def make() -> list[int]:
+        gc.collect()
+        return [1]
+
+    assert registry.get_or_create("a", make) == [1]
+    gc.collect()
+    assert registry["a"] == [1]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from isolated import isolated
-from leaksafe import TTLCache, sweeper, ttl_cache
+from leaksafe import Registry, TTLCache, sweeper, ttl_cache
 from leaksafe.compat import cachetools
 from leaksafe.compat.cachetools import func as cachetools_func
 
@@ -324,3 +324,29 @@ def test_fork_while_it_sweeps() -> None:
             soon(lambda: sys.getsizeof(cache) < 5_000)
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
+
+
+@isolated()
+def test_untouched_instances_are_closed_and_freed() -> None:
+    closed: list[int] = []
+
+    class Closable(Value):
+        def close(self) -> None:
+            closed.append(1)
+
+    registry = Registry[int, Value](None, ttl=0.1)
+    alive = weakref.WeakSet[Value]()
+    for number in range(10_000):
+        alive.add(registry.get_or_create(number, Closable))
+    assert soon(lambda: not alive)
+    assert len(closed) == 10_000
+    assert sys.getsizeof(registry) < 10_000, "the table is given back too"
+
+
+@isolated()
+def test_a_registry_that_goes_takes_the_sweeper_along() -> None:
+    registry = Registry[int, Value](None, ttl=60)
+    registry.get_or_create(1, Value)
+    assert sweeper.state().caches == 1
+    del registry
+    assert soon(lambda: sweeper.state()[:3] == (False, False, 0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import copy
 import gc
 import pickle
@@ -9,11 +11,11 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from isolated import each, isolated
-from leaksafe import LRUCache, lru_cache
+from leaksafe import LRUCache, Registry, lru_cache
 
 Cache = LRUCache[Any, Any]
 
@@ -376,3 +378,88 @@ def test_a_waiter_takes_over_after_a_failure() -> None:
         thread.join()
     assert sorted(map(str, results)) == ["failed"] + ["made"] * 4
     assert runs == [1]
+
+
+@isolated()
+def test_a_registry_keeps_nothing_of_failures() -> None:
+    class Held: ...
+
+    registry = Registry[str, object](5)
+
+    def fail() -> object:
+        held = Held()
+        alive.append(weakref.ref(held))
+        raise ValueError
+
+    async def afail() -> object:
+        return fail()
+
+    class Failing:
+        def close(self) -> None:
+            fail()
+
+    alive: list[weakref.ref[Held]] = []
+    calls: list[Callable[[], object]] = [
+        lambda: registry.get_or_create("a", fail),
+        lambda: registry.use("a", fail).__enter__(),
+        lambda: asyncio.run(_awaiting(registry.aget_or_create("a", afail))),
+        lambda: (registry.get_or_create("b", Failing), registry.clear()),
+    ]
+    for call in calls:
+        try:
+            call()
+        except (ValueError, ExceptionGroup):
+            pass
+        else:
+            raise AssertionError("nothing was raised")
+    gc.collect()
+    assert [one() for one in alive] == [None] * 4
+    assert list(registry) == []
+
+
+async def _awaiting(coming: Awaitable[object]) -> object:
+    return await coming
+
+
+@each("end", ["clear", "close", "aclose", "get", "aget"])
+@isolated()
+def test_errors_around_a_registry_are_in_no_cycle(end: str) -> None:
+    class Failing:
+        def close(self) -> None:
+            raise ValueError
+
+    registry = Registry[str, Failing](5)
+    alive: list[weakref.ref[Failing]] = []
+
+    def fail() -> Failing:
+        held = Failing()
+        alive.append(weakref.ref(held))
+        raise ValueError
+
+    async def afail() -> Failing:
+        await asyncio.sleep(0)
+        return fail()
+
+    async def main(coming: Awaitable[object]) -> None:
+        with contextlib.suppress(ValueError, ExceptionGroup):
+            await coming
+
+    asyncio.run(main(asyncio.sleep(0)))
+    gc.collect()
+    gc.disable()
+    for name in "ab":
+        alive.append(weakref.ref(registry.get_or_create(name, Failing)))
+    if end == "aclose":
+        asyncio.run(main(registry.aclose()))
+    elif end == "aget":
+        asyncio.run(main(registry.aget_or_create("c", afail)))
+        del alive[:2]
+    else:
+        call: Callable[[], object] = (
+            (lambda: registry.get_or_create("c", fail)) if end == "get" else getattr(registry, end)
+        )
+        with contextlib.suppress(ValueError, ExceptionGroup):
+            call()
+        if end == "get":
+            del alive[:2]
+    assert [one() for one in alive] == [None] * len(alive)

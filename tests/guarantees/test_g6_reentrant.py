@@ -5,13 +5,14 @@ What it may do from where is tried out in full under tests/hostile; here is what
 
 from __future__ import annotations
 
+import gc
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from isolated import each, isolated
-from leaksafe import LRUCache
+from leaksafe import LRUCache, Registry
 
 Cache = LRUCache[Any, Any]
 
@@ -280,3 +281,69 @@ def test_an_error_is_lost_nowhere() -> None:
         else:
             raise AssertionError("an error was lost")
     assert len(cache) == 1
+
+
+REGISTRY_ACTIONS: dict[str, Callable[[Registry[Any, Any]], object]] = {
+    "make": lambda registry: [registry.get_or_create(n, object) for n in range(100, 110)],
+    "pop": lambda registry: [registry.pop(key, None) for key in registry],
+    "clear": lambda registry: registry.clear(),
+    "close": lambda registry: registry.close(),
+    "walk": lambda registry: (list(registry), len(registry), repr(registry), 5 in registry),
+    "use": lambda registry: registry.use(200, object).__enter__(),
+    "override": lambda registry: registry.override(201, object()).__enter__(),
+    "collect": lambda registry: gc.collect(),
+}
+
+
+@each("at", ["hash", "eq", "str", "factory", "close", "del"])
+@each("action", REGISTRY_ACTIONS)
+@isolated()
+def test_a_registry_is_used_by_all_that_it_runs(at: str, action: str) -> None:
+    act = REGISTRY_ACTIONS[action]
+    registry = Registry[Any, Any](4)
+    inside = False
+
+    def strike(place: str) -> None:
+        nonlocal inside
+        if place == at and not inside:
+            inside = True
+            act(registry)
+            inside = False
+
+    class Hostile:
+        def __hash__(self) -> int:
+            strike("hash")
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            strike("eq")
+            return self is other
+
+        def __str__(self) -> str:
+            strike("str")
+            return "hostile"
+
+        def close(self) -> None:
+            strike("close")
+
+        def __del__(self) -> None:
+            strike("del")
+
+    def make() -> object:
+        strike("factory")
+        return Hostile()
+
+    for _ in range(30):
+        try:
+            kept = registry.get_or_create(Hostile(), make)
+            with registry.use(Hostile(), make) as used:
+                assert used is not kept
+            registry.pop(Hostile(), None)
+            assert Hostile() not in registry
+        except RuntimeError as error:
+            assert "is closed" in str(error) or "changed at each" in str(error)
+            registry = Registry(4)
+        assert len(registry) <= 4
+    inside = True
+    registry.close()
+    assert len(registry) == 0

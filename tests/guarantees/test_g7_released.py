@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from isolated import isolated, resident
-from leaksafe import LRUCache, TTLCache, singleton, sweeper
+from leaksafe import LRUCache, Registry, TTLCache, singleton, sweeper
 
 Cache = LRUCache[Any, Any]
 
@@ -359,3 +359,43 @@ def test_an_exit_while_a_daemon_builds() -> None:
 
     threading.Thread(target=Endless, daemon=True).start()
     began.wait()
+
+
+@isolated(stdout="closed\n")
+def test_an_exit_while_a_daemon_makes_and_uses_an_instance() -> None:
+    began, used = threading.Event(), threading.Event()
+    registry = Registry[str, object](1, ttl=0.05)
+
+    class Printing:
+        def close(self) -> None:
+            print("closed", flush=True)
+
+    def endless() -> object:
+        began.set()
+        threading.Event().wait()
+        return None
+
+    def use() -> None:
+        with registry.use("used", object):
+            used.set()
+            threading.Event().wait()
+
+    threading.Thread(target=lambda: registry.get_or_create("a", endless), daemon=True).start()
+    threading.Thread(target=use, daemon=True).start()
+    began.wait()
+    used.wait()
+    registry.get_or_create("b", Printing)
+    registry.close()
+    globals()["kept"] = registry
+
+
+@isolated()
+def test_a_registry_that_nobody_closed_at_exit() -> None:
+    class Never:
+        def close(self) -> None:
+            print("closed", flush=True)
+
+    registry = Registry[str, object](None)
+    for name in "abc":
+        registry.get_or_create(name, Never)
+    globals()["kept"] = registry

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from isolated import FREE_THREADED, isolated, resident
-from leaksafe import LRUCache, _core, lru_cache
+from leaksafe import LRUCache, Registry, _core, lru_cache
 
 Cache = LRUCache[Any, Any]
 
@@ -376,3 +376,46 @@ def test_stats_show_what_it_holds() -> None:
     assert stats.insertions == 3
     assert stats.removals.size == 1 and stats.removals.explicit == 1
     assert stats.hit_ratio == 0.5
+
+
+def test_referents_and_size_of_a_registry() -> None:
+    registry: Registry[Any, Any] = Registry(None)
+    empty = sys.getsizeof(registry)
+    things = [Thing() for _ in range(6)]
+    registry.get_or_create(things[0], lambda: things[1])
+    use = registry.use("used", lambda: things[2])
+    use.__enter__()
+    registry.clear()
+    registry.get_or_create(things[0], lambda: things[1])
+    override = registry.override(things[3], things[4])
+    override.__enter__()
+    counted = [id(one) for one in gc.get_referents(registry)]
+    assert [counted.count(id(one)) for one in things] == [1, 1, 1, 1, 1, 0]
+    assert gc.is_tracked(registry)
+    for number in range(1_000):
+        registry.get_or_create(number, list)
+    assert sys.getsizeof(registry) > empty + 1_000 * 40
+    use.__exit__(None, None, None)
+    override.__exit__(None, None, None)
+    registry.close()
+    assert not identities(things) & identities(gc.get_referents(registry))
+
+
+@isolated(malloc="default")
+def test_tracemalloc_knows_a_registrys_table() -> None:
+    def traced() -> int:
+        snapshot = tracemalloc.take_snapshot()
+        domain = tracemalloc.DomainFilter(True, _core.TRACEMALLOC_DOMAIN)
+        return sum(trace.size for trace in snapshot.filter_traces([domain]).traces)
+
+    tracemalloc.start()
+    registry: Registry[int, int] = Registry(None)
+    for number in range(1_000):
+        registry.get_or_create(number, int)
+    assert traced() > 40_000
+    registry.clear()
+    assert traced() == 0
+    for number in range(1_000):
+        registry.get_or_create(number, int)
+    del registry
+    assert traced() == 0
