@@ -64,7 +64,7 @@ def operations(way: str) -> dict[str, Callable[[int], object]]:
 
 
 @each("way", WAYS)
-@isolated(limit=120, malloc="malloc")
+@isolated(limit=120, malloc="default")
 def test_every_operation_leaves_memory_where_it_was(way: str) -> None:
     for name, operation in operations(way).items():
         rounds = ROUNDS // 10 if name in ("instances", "unhashable") else ROUNDS
