@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import sys
 import threading
 import weakref
@@ -425,7 +426,7 @@ def test_a_forked_child_goes_on() -> None:
 def test_other_loops() -> None:
     """uvloop's, where it is installed."""
     try:
-        import uvloop
+        uvloop: Any = importlib.import_module("uvloop")
     except ImportError:
         return
     check_loop(uvloop.new_event_loop)

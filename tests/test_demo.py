@@ -136,7 +136,9 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
     assert f"{LOOKUPS:,} pairs" in ended.stdout
     assert f"chart: {chart}" in ended.stdout
 
-    _, calculator, pages, logins, people, objects, settings, stampede = ended.stdout.split("result:")
+    _, calculator, pages, logins, people, objects, settings, stampede = ended.stdout.split(
+        "result:"
+    )
     text = " ".join(ET.fromstring(chart.read_text(encoding="utf-8")).itertext())
     for figures in expected_of_the_calculator(tmp_path):
         assert figures in calculator

@@ -74,8 +74,8 @@ __all__ = [
     "_Elsewhere",
     "_Flight",
     "_Flights",
-    "_LruCall",
     "_HeapSnapshot",
+    "_LruCall",
     "_LruFunction",
     "_LruMethod",
     "_Reaper",
@@ -90,8 +90,8 @@ __all__ = [
     "__version__",
     "_adopt",
     "_bring_back",
-    "_computing",
     "_chains",
+    "_computing",
     "_count_types",
     "_cycle",
     "_defer_refcount",
@@ -341,14 +341,13 @@ class CacheItemsView(
 class _CacheParameters(TypedDict):
     maxsize: int | None
     typed: bool
-    # Where the bound is in bytes; then the same as `maxsize`.
-    max_bytes: NotRequired[int | None]
     # Where results expire.
     ttl: NotRequired[_Lifetime]
     timer: NotRequired[Callable[[], float] | None]
+    # Where the bound is in bytes; for `cached` as it was given, else the same as `maxsize`.
+    max_bytes: NotRequired[int | str | None]
     # Of `cached`, where they are given.
     single_flight: NotRequired[bool]
-    max_bytes: NotRequired[int | str]
     getsizeof: NotRequired[Callable[[Any], int]]
     on_remove: NotRequired[Callable[[Any, Any, str], object]]
     refresh_after: NotRequired[_Lifetime]

@@ -243,15 +243,15 @@ def _cached(
             + (below if isinstance(function, classmethod | property) else "")
         )
     coroutine = inspect.iscoroutinefunction(function)
-    wrapper = _LruFunction(
-        function,
-        maxsize,
-        typed,
-        bool(weak_self),
-        *(age or ()),
-        in_bytes=in_bytes,
-        coroutine=coroutine,
-    )
+    weakly = bool(weak_self)
+    if age is None:
+        wrapper = _LruFunction(
+            function, maxsize, typed, weakly, in_bytes=in_bytes, coroutine=coroutine
+        )
+    else:
+        wrapper = _LruFunction(
+            function, maxsize, typed, weakly, *age, in_bytes=in_bytes, coroutine=coroutine
+        )
     parameters: _CacheParameters = {"maxsize": maxsize, "typed": typed}
     if in_bytes:
         parameters["max_bytes"] = maxsize

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, ItemsView, Iterator, MutableMapping, ValuesView
-from typing import Any, Self, TypeVar
+from datetime import timedelta
+from typing import Any, Self, SupportsIndex, TypeAlias, TypeVar, overload
 
 from leaksafe._core import (
     _adopt,  # pyright: ignore[reportPrivateUsage]
@@ -13,6 +14,7 @@ from leaksafe._core import (
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+_Lifetime: TypeAlias = float | timedelta
 
 
 _ABSENT: Any = object()
@@ -93,8 +95,15 @@ class WeakCache(_WeakCache[_K, _V], MutableMapping[_K, _V]):
 
     __module__ = "leaksafe"
 
-    def __init__(self, *_args: object, **_kwargs: object) -> None:
-        _enter(self)
+    @overload
+    def __new__(cls, maxsize: SupportsIndex = 128, ttl: _Lifetime | None = None) -> Self: ...
+    @overload
+    def __new__(cls, *, ttl: _Lifetime | None = None, max_bytes: int | str) -> Self: ...
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make the cache, and note that it lives."""
+        cache = super().__new__(cls, *args, **kwargs)
+        _enter(cache)
+        return cache
 
     def values(self) -> ValuesView[_V]:
         """Return a view of the living values, from the least to the most recent. O(1).
