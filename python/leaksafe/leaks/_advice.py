@@ -252,5 +252,5 @@ def _holds(owner: Any, wanted: Any) -> bool:
 def late(attribute: str | None) -> str:
     """What to do about objects that only a collection frees."""
     if attribute is None:
-        return "they wait for the collector"
+        return "that wait for the collector"
     return f"in cycles through `{attribute}`; weakattr frees them at once"

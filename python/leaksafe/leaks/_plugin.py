@@ -32,6 +32,8 @@ _HOLDERS = (
     "TerminalReporter.",
     "TopRequest.",
     "TestReport.",
+    # where it catches records
+    "RootLogger.handlers",
     # the width of what it prints
     "functools.lru_cache of wcwidth()",
 )
