@@ -455,3 +455,61 @@ def check_loop(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     finally:
         loop.close()
     assert runs[1] == 1
+
+
+@isolated(limit=LIMIT)
+def test_a_cycle_through_a_cached_coroutine_function_is_collected() -> None:
+    """By its results, and by the function itself."""
+
+    class Value:
+        pass
+
+    def made() -> weakref.ref[Any]:
+        @lru_cache
+        async def function(key: int) -> Any:
+            await asyncio.sleep(0)
+            value: Any = Value()
+            value.function = function
+            return value
+
+        value = asyncio.run(function(1))
+        assert asyncio.run(function(1)) is value
+        return weakref.ref(value)
+
+    gone = made()
+    full_collection()
+    assert gone() is None
+
+
+@isolated(limit=60)
+def test_no_operation_leaves_memory_behind() -> None:
+    """Hits, misses, failures and cancellations leave as many blocks of memory as there were."""
+
+    @lru_cache(16)
+    async def function(key: int) -> list[int]:
+        await asyncio.sleep(0)
+        if key % 5 == 4:
+            raise ValueError(key)
+        return [key]
+
+    cache: LRUCache[int, list[int]] = LRUCache(16)
+
+    async def rounds(count: int) -> None:
+        for number in range(count):
+            asked = [asyncio.create_task(function(number % 40)) for _ in range(3)]
+            asked += [
+                asyncio.create_task(cache.aget_or_create(number % 40, lambda: function(number)))
+            ]
+            await asyncio.sleep(0)
+            asked[number % 3].cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    def blocks() -> int:
+        full_collection()
+        return sys.getallocatedblocks()
+
+    asyncio.run(rounds(300))
+    before = blocks()
+    asyncio.run(rounds(2_000))
+    grown = blocks() - before
+    assert grown < 400, grown

@@ -43,7 +43,6 @@ from typing import (
     Any,
     Final,
     Generic,
-    Literal,
     Protocol,
     TypeAlias,
     TypeVar,
@@ -67,12 +66,13 @@ _V = TypeVar("_V")
 _K_co = TypeVar("_K_co", covariant=True)
 
 
-class _Missing(Enum):
+class Missing(Enum):
+    """What a look returns that finds nothing: `MISSING`."""
+
     MISSING = "MISSING"
 
 
-MISSING: Final = _Missing.MISSING
-Missing: TypeAlias = Literal[_Missing.MISSING]
+MISSING: Final = Missing.MISSING
 
 _computation = _computing()
 
@@ -162,7 +162,7 @@ def _nothing() -> None:
     pass
 
 
-_Board: TypeAlias = "WeakValueDictionary[_K, Flight[_V]]"
+_Board: TypeAlias = WeakValueDictionary[_K, Flight[_V]]
 
 
 class Flights(Generic[_K, _V]):

@@ -18,7 +18,7 @@ from isolated import each, full_collection, isolated
 from leaksafe import LRUCache, lru_cache, ttl_cache
 from leaksafe._async_flights import Flight
 
-SECONDS = float(os.environ.get("LEAKSAFE_STRESS_SECONDS", "4"))
+SECONDS = float(os.environ.get("LEAKSAFE_STRESS_SECONDS", "3"))
 LOOPS = 3
 KEYS = 12
 
