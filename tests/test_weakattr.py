@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import attrs
 import pytest
 
 from harness import in_threads
@@ -64,10 +65,31 @@ class Frozen:
     owner = weakattr[Person]()
 
 
+@attrs.define
+class Defined:
+    name: str = "x"
+    owner = weakattr[Person]()
+
+
+@attrs.define(slots=False)
+class Open:
+    name: str = "x"
+    owner = weakattr[Person]()
+
+
 @pytest.mark.parametrize(
     "make",
-    [Car, Slotted, Beside, Inherited, lambda: Data("a"), Frozen],
-    ids=["plain", "slot", "beside", "inherited", "dataclass", "frozen dataclass"],
+    [Car, Slotted, Beside, Inherited, lambda: Data("a"), Frozen, Defined, Open],
+    ids=[
+        "plain",
+        "slot",
+        "beside",
+        "inherited",
+        "dataclass",
+        "frozen dataclass",
+        "attrs",
+        "attrs without slots",
+    ],
 )
 def test_it_reads_as_the_object_and_keeps_nothing_alive(make: Callable[[], Any]) -> None:
     person, car = Person("Ada"), make()
