@@ -168,7 +168,7 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
         assert label in text
     for tenth in range(10, 101, 10):
         lines = re.findall(rf"^ *{tenth}%  (.*?):", ended.stdout, re.MULTILINE)
-        assert len(lines) == len(set(lines)) == 13
+        assert len(lines) == len(set(lines)) == 15
 
 
 def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) ->
     assert lasting[-1] - lasting[0] > 0.9 * (max(lasting) - lasting[0])
     # The allocator of a free-threaded build (mimalloc) gives memory back when it sees fit.
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):
-        assert expired[-1] - expired[0] < 0.5 * (max(expired) - expired[0])
+        assert expired[-1] - expired[0] < 0.9 * (max(expired) - expired[0])
     assert waiting == sorted(waiting)
     assert freed[0] == freed[-1]
     assert 0 < max(freed) - freed[0] < (waiting[-1] - waiting[0]) / 100

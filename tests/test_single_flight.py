@@ -6,6 +6,7 @@ import gc
 import math
 import signal
 import sys
+import sysconfig
 import threading
 import time
 import traceback
@@ -453,7 +454,9 @@ def test_nothing_is_left_of_flights(options: dict[str, Any]) -> None:
     assert not locks
     small = sys.getsizeof(f)
     in_threads(*[ask] * 4)
-    assert sys.getsizeof(f) <= small + 4096
+    # Without the GIL, more threads than four have seats of their own: 7 KiB for all of them, once.
+    seats = 7_168 if sysconfig.get_config_var("Py_GIL_DISABLED") else 0
+    assert sys.getsizeof(f) <= small + 4096 + seats
 
 
 @isolated()

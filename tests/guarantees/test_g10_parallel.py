@@ -590,8 +590,9 @@ def test_every_operation_of_a_registry_from_many_threads() -> None:
     made: list[Closable] = []
 
     def make() -> Closable:
-        made.append(Closable())
-        return made[-1]
+        one = Closable()
+        made.append(one)
+        return one
 
     def work(seed: int) -> None:
         chance = random.Random(seed)
