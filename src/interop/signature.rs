@@ -63,20 +63,20 @@ impl Signature {
         })
     }
 
+    /// Whether a call surely has its arguments as [`arrange`](Self::arrange) would put them.
+    #[inline]
+    pub fn is_in_order(&self, call: &Call<'_, '_>) -> bool {
+        let (positional, names) = call.parts();
+        self.simple && names.is_none() && positional.len() >= self.positional.len()
+    }
+
     /// The call with its arguments in order: each at its position or, where it has none, under its name in the order
     /// of the parameters, and with the defaults of those that were left out. `None` where it is in order already, and
     /// where it is wrong: the function says so itself.
-    #[inline]
     pub fn arrange<'py>(&self, call: &Call<'_, 'py>) -> Option<OwnedCall<'py>> {
-        let (positional, names) = call.parts();
-        if self.simple && names.is_none() && positional.len() >= self.positional.len() {
+        if self.is_in_order(call) {
             return None;
         }
-        self.arrange_slowly(call)
-    }
-
-    #[inline(never)]
-    fn arrange_slowly<'py>(&self, call: &Call<'_, 'py>) -> Option<OwnedCall<'py>> {
         let py = call.py();
         let (given, names) = call.parts();
         let wrong = given.len() > self.positional.len() && !self.more;

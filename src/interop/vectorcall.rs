@@ -64,6 +64,9 @@ pub trait Remembering: PyClass<Frozen = True> + Sync {
     /// What that raises.
     fn divert(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> Option<PyResult<Py<PyAny>>>;
 
+    /// Whether a call surely has its arguments in the order in which all calls that mean the same have them.
+    fn is_in_order(&self, call: &Call<'_, '_>) -> bool;
+
     /// The call with its arguments in the order in which all calls that mean the same have them, where they are in
     /// another. Drops no `Py`.
     fn arrange<'py>(&self, call: &Call<'_, 'py>) -> Option<OwnedCall<'py>>;
@@ -355,15 +358,23 @@ pub unsafe extern "C" fn call<T: Remembering>(
         let slf = Borrowed::from_ptr(py, callable);
         let this = slf.cast_unchecked::<T>().get();
         let positional = ffi::PyVectorcall_NARGS(count).unsigned_abs();
-        let key = Call::from_vectorcall(py, arguments, positional, &names, this.typed());
-        let arranged = this.arrange(&key);
-        let key = match &arranged {
-            Some(arranged) => arranged.borrowed(this.typed()),
-            None => key,
-        };
-        let answer = hit(this, &key);
-        if !answer.is_null() {
-            return answer;
+        let call = Call::from_vectorcall(py, arguments, positional, &names, this.typed());
+        let in_order = this.is_in_order(&call);
+        if in_order {
+            // Before there is anything to be dropped, which would cost the hit as much again.
+            let answer = hit(this, &call);
+            if !answer.is_null() {
+                return answer;
+            }
+        }
+        let arranged = if in_order { None } else { this.arrange(&call) };
+        let arranged = arranged.as_ref().map(|owned| owned.borrowed(this.typed()));
+        let key = arranged.as_ref().unwrap_or(&call);
+        if !in_order {
+            let answer = hit(this, key);
+            if !answer.is_null() {
+                return answer;
+            }
         }
         // A `__hash__` that is itself remembered recurses here without a frame of Python in between.
         if ffi::Py_EnterRecursiveCall(
@@ -373,13 +384,13 @@ pub unsafe extern "C" fn call<T: Remembering>(
             return null_mut();
         }
         let mut miss = Miss::No;
-        let mut result = before::<T>(callable, &key, &mut miss);
+        let mut result = before::<T>(callable, key, &mut miss);
         if !matches!(miss, Miss::No) {
             result = ffi::PyObject_Vectorcall(this.function().as_ptr(), arguments, count, names);
         }
         result = match miss {
-            Miss::Keep(hash) if !result.is_null() => after::<T>(callable, &key, hash, result),
-            Miss::Fly(aboard) => touch_down::<T>(callable, &key, aboard, result),
+            Miss::Keep(hash) if !result.is_null() => after::<T>(callable, key, hash, result),
+            Miss::Fly(aboard) => touch_down::<T>(callable, key, aboard, result),
             _ => result,
         };
         ffi::Py_LeaveRecursiveCall();
@@ -438,7 +449,11 @@ pub unsafe extern "C" fn call_awaiting<T: Awaiting>(
         let this = slf.cast_unchecked::<T>().get();
         let positional = ffi::PyVectorcall_NARGS(count).unsigned_abs();
         let call = Call::from_vectorcall(py, arguments, positional, &names, this.typed());
-        let arranged = this.arrange(&call);
+        let arranged = if this.is_in_order(&call) {
+            None
+        } else {
+            this.arrange(&call)
+        };
         let arranged = arranged.as_ref().map(|owned| owned.borrowed(this.typed()));
         let key = arranged.as_ref().unwrap_or(&call);
         let mut answer = hit(this, key);

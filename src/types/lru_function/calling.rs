@@ -122,6 +122,12 @@ impl Remembering for LruFunction {
     }
 
     #[inline]
+    fn is_in_order(&self, call: &Call<'_, '_>) -> bool {
+        self.signature
+            .as_ref()
+            .is_none_or(|signature| signature.is_in_order(call))
+    }
+
     fn arrange<'py>(&self, call: &Call<'_, 'py>) -> Option<OwnedCall<'py>> {
         self.signature.as_ref()?.arrange(call)
     }
