@@ -311,6 +311,34 @@ def test_what_is_too_heavy_is_refused_and_changes_nothing() -> None:
     assert dict(cache) == {1: b"small"}
 
 
+def test_weights_that_can_not_be_added_up_are_refused_and_change_nothing() -> None:
+    class Huge:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def __sizeof__(self) -> int:
+            return self.size
+
+    cache = WeakCache[int, Any](max_bytes=sys.maxsize)
+    used = [Huge(2**62) for _ in range(3)]
+    cache.update(enumerate(used))  # the last is held, and the others known
+    cache[3] = small = Huge(50)
+    with pytest.raises(OverflowError, match="add up to more"):
+        cache[4] = Huge(2**62)
+    for _ in range(3):
+        with pytest.raises(OverflowError, match="add up to more"):
+            cache[3] = Huge(2**62)
+    assert dict(cache) == {**dict(enumerate(used)), 3: small}
+    del used
+    gone = weakref.ref(small)
+    del small
+    assert list(cache) == [2, 3]
+    for number in range(4):
+        cache[number] = 1
+    assert gone() is None
+    assert list(cache) == [0, 1, 2, 3]
+
+
 @pytest.mark.thread_unsafe(reason="counts the caches of the whole process")
 def test_the_sweeper_knows_it_no_longer_than_it_lives() -> None:
     cache = WeakCache[int, int](2, ttl=1000)

@@ -18,7 +18,7 @@ use self::state::{Gone, Held, Instance, Phase, State};
 use super::aging::{self, Aging, Ttl};
 use super::arguments::{self, Argument};
 use super::flights::Flights;
-use super::sweeper::{self, Swept};
+use super::sweeper::{self, SLICE, Swept};
 use super::weak_table::{Reap, WeakReaper, out_of_memory};
 use crate::core::{Cache, Removed, Slot};
 use crate::interop::equality::{Verdict, compare, hash_of};
@@ -26,9 +26,6 @@ use crate::interop::guard::Guarded;
 use crate::interop::lookup::locate;
 use crate::interop::reference::place_of;
 use crate::interop::{clock, hot, release, trace};
-
-/// So many are taken out at once, so that no other thread waits for long.
-const SLICE: usize = 1024;
 
 /// The tables, which the callback of weak references has to find.
 struct Shared(Guarded<State>);
@@ -132,9 +129,10 @@ impl Swept for Registry {
     fn expire_slice(slf: &Bound<'_, Self>, now: u64) -> (usize, bool) {
         let mut gone = Gone::default();
         let done = slf.get().shared.0.with(slf.py(), |state| {
-            let mut steps = u32::try_from(SLICE).unwrap_or(u32::MAX);
-            while gone.keys.len() < SLICE && state.expire_one(now, &mut steps, &mut gone) {}
-            gone.keys.len() < SLICE && steps > 0
+            let mut steps = SLICE;
+            let most = SLICE as usize;
+            while gone.keys.len() < most && state.expire_one(now, &mut steps, &mut gone) {}
+            gone.keys.len() < most && steps > 0
         });
         let count = gone.keys.len();
         Self::settle(slf, gone);

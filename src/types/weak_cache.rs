@@ -364,7 +364,8 @@ impl WeakCache {
                 .into_iter()
                 .filter_map(|slot| {
                     let entry = state.entries.get(slot)?;
-                    Some((entry.key.bind(py).clone(), entry.value.value(py)?))
+                    let value = entry.value.value(py)?;
+                    Some((entry.key.bind(py).clone(), value))
                 })
                 .unzip()
         });

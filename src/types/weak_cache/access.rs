@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::WeakCache;
 use super::state::{Gone, State, Stored};
-use crate::core::{NEVER, Removed, Slot};
+use crate::core::{NEVER, Removed, Slot, StoreError};
 use crate::interop::equality::hash_of;
 use crate::interop::lookup::locate;
 use crate::interop::reference::{Reference, is_referable};
@@ -17,7 +17,7 @@ use crate::types::{sweeper, weigher};
 
 /// Why a value was not taken.
 enum Refusal {
-    Memory,
+    Store(StoreError),
     Closed,
     TooHeavy(u64),
 }
@@ -156,23 +156,24 @@ impl WeakCache {
                         new = old.map(|old| (key, old));
                         Some(slot)
                     }
-                    Err((_, stored)) => {
+                    Err((error, stored)) => {
+                        state.regain(slot);
                         new = Some((key, stored));
-                        None
+                        return Err(Refusal::Store(error));
                     }
                 }
             } else {
                 let entries = &mut state.entries;
                 match entries.insert(hash, key, stored, weight, &mut unplaced) {
                     Ok(slot) => slot,
-                    Err((_, key, stored)) => {
+                    Err((error, key, stored)) => {
                         new = Some((key, stored));
-                        None
+                        return Err(Refusal::Store(error));
                     }
                 }
             };
             let Some(slot) = placed else {
-                return Err(Refusal::Memory);
+                return Ok(None);
             };
             if let Some(reference) = state
                 .entries
@@ -195,7 +196,10 @@ impl WeakCache {
             }
         }
         outcome.map_err(|refusal| match refusal {
-            Refusal::Memory => out_of_memory(),
+            Refusal::Store(StoreError::Overflow) => PyOverflowError::new_err(
+                "the weights in this WeakCache would add up to more than 2**64",
+            ),
+            Refusal::Store(_) => out_of_memory(),
             Refusal::Closed => {
                 PyRuntimeError::new_err("this WeakCache is closed and takes no entries")
             }

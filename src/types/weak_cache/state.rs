@@ -102,6 +102,18 @@ impl State {
         }
     }
 
+    /// Takes back that an entry was let go. O(n).
+    pub fn regain(&mut self, slot: Slot) {
+        if self.is_held(slot) {
+            self.held += self.entries.weight_of(slot);
+            let first = self.entries.first(false);
+            self.oldest = match first {
+                Some(first) if !self.is_held(first) => self.held_after(first),
+                first => first,
+            };
+        }
+    }
+
     pub fn remove(&mut self, slot: Slot) -> Option<Pair> {
         self.let_go(slot);
         self.entries.remove(slot)
