@@ -292,6 +292,16 @@ def test_a_destructor_may_use_the_cache(kind: str) -> None:
     assert len(cache) == cache.currsize == 0
 
 
+def test_an_entry_that_came_after_a_victim_is_not_taken_for_it() -> None:
+    cache = ours.LFUCache[int, int](10)
+    cache[1] = 1
+    victim = cache._store.entries.pop(1)  # by another thread, which is yet to say so
+    cache[1] = 2
+    assert not cache._store.take_entry(victim)
+    assert dict(cache) == {1: 2}
+    assert cache.currsize == 1
+
+
 @isolated(limit=60)
 def test_many_threads_leave_it_whole() -> None:
     import random

@@ -7,6 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use super::refcount;
 use super::referents::{no_memory, spread, visit};
 use crate::core::Graph;
 
@@ -260,10 +261,10 @@ impl<'py> Heap<'py> {
         self.objects()
             .zip(seen)
             .map(|((object, _), seen)| {
-                // SAFETY: the object is live.
-                let all = unsafe { ffi::Py_REFCNT(object.as_ptr()) };
                 // One is the heap's.
-                let unseen = all.saturating_sub_unsigned(seen as usize + 1).max(0);
+                let unseen = refcount::of(&object)
+                    .saturating_sub_unsigned(seen as usize + 1)
+                    .max(0);
                 u32::try_from(unseen).unwrap_or(u32::MAX)
             })
             .collect()

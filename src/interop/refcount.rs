@@ -1,5 +1,6 @@
 //! Reference counts that threads don't share.
 
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 /// Lets the interpreter leave references on its stacks uncounted, as it does for functions and classes of its own: so
@@ -10,7 +11,7 @@ pub fn defer(object: &Bound<'_, PyAny>) {
     {
         unsafe extern "C" {
             fn PyUnstable_Object_EnableDeferredRefcount(
-                object: *mut pyo3::ffi::PyObject,
+                object: *mut ffi::PyObject,
             ) -> std::ffi::c_int;
         }
         // SAFETY: the object is live and the thread attached; CPython checks the rest (it must be tracked by the
@@ -21,4 +22,18 @@ pub fn defer(object: &Bound<'_, PyAny>) {
     }
     #[cfg(not(all(Py_GIL_DISABLED, Py_3_14)))]
     let _ = object;
+}
+
+/// The references to an object, as far as its own count has them: without the GIL, those of frames, and those of threads
+/// to a class, may be left out.
+pub fn of(object: &Bound<'_, PyAny>) -> isize {
+    /// CPython marks a deferred count by adding this, `_Py_REF_DEFERRED`.
+    const DEFERRED: isize = isize::MAX / 8;
+    // SAFETY: the object is live.
+    let count = unsafe { ffi::Py_REFCNT(object.as_ptr()) };
+    if cfg!(Py_GIL_DISABLED) && count > DEFERRED / 2 {
+        count - DEFERRED
+    } else {
+        count
+    }
 }

@@ -169,7 +169,9 @@ pub(super) fn raise(
     py: Python<'_>,
     error: Result<PyErr, Box<dyn Any + Send>>,
 ) -> *mut ffi::PyObject {
-    error.unwrap_or_else(|panic| defect(&*panic)).restore(py);
+    let error = error.unwrap_or_else(|panic| defect(&*panic));
+    // SAFETY: the thread is attached, by `py`. PyO3 doesn't count that, and would release late what it drops.
+    unsafe { Python::attach_unchecked(|_| error.restore(py)) };
     null_mut()
 }
 
@@ -314,10 +316,10 @@ unsafe fn touch_down<T: Remembering>(
         let slf = Borrowed::from_ptr(py, callable);
         let slf = slf.cast_unchecked::<T>();
         let slf: &Bound<'_, T> = &slf;
-        let result = Bound::from_owned_ptr_or_err(py, result);
         Python::attach_unchecked(|_| {
             let kept = catch_unwind(AssertUnwindSafe(|| {
-                let result = result?;
+                // It panics where the error is a panic that became an exception.
+                let result = Bound::from_owned_ptr_or_err(py, result)?;
                 let (hash, flight) = (aboard.hash, Some(&*aboard.flight));
                 if !slf.get().keep(call, hash, &result, flight) {
                     T::keep_closely(slf, call, hash, &result, flight)?;

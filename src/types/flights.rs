@@ -1,5 +1,6 @@
 //! `get_or_create`: what many threads ask for at once is made by one of them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError};
@@ -87,7 +88,9 @@ impl Flights {
                 flight.announce(name);
             }
             // The last flight may have landed between the look and the boarding.
-            let result = look().and_then(|present| present.map_or_else(&make, Ok));
+            let result = self.or_land(py, hash, &flight, || {
+                look().and_then(|present| present.map_or_else(&make, Ok))
+            });
             let outcome = result.as_ref().map_or(Outcome::Nothing, |result| {
                 Outcome::Made(result.clone().unbind())
             });
@@ -162,6 +165,17 @@ impl Flights {
         )?;
         drop((lost, unused));
         boarded.map_err(|()| PyMemoryError::new_err("no memory for another key"))
+    }
+
+    /// Runs what a flight that this thread leads is for; where that panics, the flight ends, and whoever waits goes on.
+    pub fn or_land<R>(
+        &self,
+        py: Python<'_>,
+        hash: u64,
+        flight: &Arc<Flight>,
+        work: impl FnOnce() -> R,
+    ) -> R {
+        or_else_on_panic(work, || self.land(py, hash, flight, Outcome::Nothing))
     }
 
     /// Ends a flight that this thread leads.
@@ -302,12 +316,12 @@ impl FlightsObject {
             Boarding::Raised(error) => return Err(error),
             Boarding::Alone(flight) => return compute(&flight),
         };
-        let present = look.call0().and_then(|found| found.extract());
-        let result = match present {
-            Ok(Some((result,))) => Ok(result),
-            Ok(None) => compute(&flight),
-            Err(error) => Err(error),
-        };
+        let result = self
+            .flights
+            .or_land(py, hash, &flight, || match look.call0()?.extract()? {
+                Some((result,)) => Ok(result),
+                None => compute(&flight),
+            });
         let outcome = match &result {
             _ if !flight.is_awaited() => Outcome::Nothing,
             Ok(result) => Outcome::Made(result.clone().unbind()),
@@ -335,6 +349,15 @@ impl FlightsObject {
     fn __clear__(&self, py: Python<'_>) {
         drop(self.flights.take(py));
     }
+}
+
+/// Runs `work`, and `end` before a panic goes on.
+pub fn or_else_on_panic<R>(work: impl FnOnce() -> R, end: impl FnOnce() -> PyResult<()>) -> R {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        // The panic is what is to be told.
+        let _ = end();
+        resume_unwind(panic)
+    })
 }
 
 /// Refuses what can't be called as a factory.

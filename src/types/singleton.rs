@@ -9,6 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
+use super::flights::or_else_on_panic;
 use crate::interop::flight::{Flight, Landing, Outcome};
 use crate::interop::guard::{Guarded, Noted};
 use crate::interop::metaclass::{self, Answering};
@@ -266,17 +267,22 @@ impl Single {
                     return Ok(None);
                 }
                 flight.announce(name);
-                let result = flight
-                    .lead(py)
-                    .and_then(|()| Self::build(slf, class, args, kwargs, &flight));
-                let ended = this.state.with(py, |state| {
-                    state.flight.take_if(|own| Arc::ptr_eq(own, &flight))
-                });
-                drop(ended);
-                let outcome = result.as_ref().map_or(Outcome::Nothing, |instance| {
+                let land = |outcome| {
+                    let ended = this.state.with(py, |state| {
+                        state.flight.take_if(|own| Arc::ptr_eq(own, &flight))
+                    });
+                    drop(ended);
+                    flight.land(py, outcome)
+                };
+                let build = || {
+                    flight
+                        .lead(py)
+                        .and_then(|()| Self::build(slf, class, args, kwargs, &flight))
+                };
+                let result = or_else_on_panic(build, || land(Outcome::Nothing));
+                land(result.as_ref().map_or(Outcome::Nothing, |instance| {
                     Outcome::Made(instance.clone().unbind())
-                });
-                flight.land(py, outcome)?;
+                }))?;
                 return result.map(|instance| Some(instance.unbind()));
             }
         };

@@ -264,19 +264,21 @@ impl Swept for LruCache {
     }
 }
 
-/// Removes the entry whose key is this very object, without asking it anything, and returns its value, or `None`.
+/// Removes the entry whose value is this very object, without asking its key anything, and says whether it was there.
 #[pyfunction(name = "_take")]
-#[pyo3(signature = (cache, key, hash, /))]
-pub fn take(cache: &Bound<'_, LruCache>, key: &Bound<'_, PyAny>, hash: i64) -> Option<Py<PyAny>> {
+#[pyo3(signature = (cache, value, hash, /))]
+pub fn take(cache: &Bound<'_, LruCache>, value: &Bound<'_, PyAny>, hash: i64) -> bool {
     let py = cache.py();
-    let (pair, on_remove) = cache.get().state.with(py, |state| {
+    let taken = cache.get().state.with(py, |state| {
         let slot = state
             .entries
-            .find(hash.cast_unsigned(), |stored| stored.is(key))?;
+            .find_value(hash.cast_unsigned(), |stored| stored.is(value))?;
         let pair = state.take_slot(slot, Cause::Explicit)?;
         Some((pair, state.callback(py)))
-    })?;
-    let value = pair.1.clone_ref(py);
+    });
+    let Some((pair, on_remove)) = taken else {
+        return false;
+    };
     LruCache::dismiss(cache, [pair], on_remove, Cause::Explicit);
-    Some(value)
+    true
 }

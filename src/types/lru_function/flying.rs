@@ -25,7 +25,8 @@ impl LruFunction {
             Boarding::Raised(error) => return Err(error),
             Boarding::Landed(result) => {
                 this.state.with(py, |state| {
-                    state.misses -= 1;
+                    // The counts may have been cleared while it waited.
+                    state.misses = state.misses.saturating_sub(1);
                     state.hits += 1;
                 });
                 return Ok(Found::Hit(result));
@@ -40,10 +41,11 @@ impl LruFunction {
             return Ok(Found::Fly(aboard));
         }
         // The last flight may have landed between the look and the boarding.
-        let found = match this.look_for(call, hash) {
+        let look = || match this.look_for(call, hash) {
             Found::Unsure(hash) => Self::look_closely(slf, call, hash),
             found => Ok(found),
         };
+        let found = flights.or_land(py, hash, &aboard.flight, look);
         // That was counted a second time.
         this.state
             .with(py, |state| state.misses = state.misses.saturating_sub(1));

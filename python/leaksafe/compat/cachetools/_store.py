@@ -164,7 +164,7 @@ class Store:
 
     def take_entry(self, entry: Entry) -> bool:
         """Remove this entry, without asking its key anything; whether it was still there."""
-        found = _core._take(self.entries, entry.key, entry.hash) is entry
+        found: bool = _core._take(self.entries, entry, entry.hash)
         # Where it was not, somebody has taken it who may be waiting for this very call to return.
         self.discharge(entry)
         return found
