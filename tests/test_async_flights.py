@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import sys
 import threading
 import weakref
@@ -12,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import pytest
 
 from harness import in_threads
 from isolated import each, full_collection, isolated
@@ -400,8 +401,6 @@ def test_a_key_whose_equality_fails_harms_only_its_own_caller() -> None:
 def test_a_forked_child_goes_on() -> None:
     import os
 
-    if not hasattr(os, "fork"):
-        return
     if sys.version_info >= (3, 12):
         import warnings
 
@@ -424,11 +423,8 @@ def test_a_forked_child_goes_on() -> None:
 
 
 def test_other_loops() -> None:
-    """uvloop's, where it is installed."""
-    try:
-        uvloop: Any = importlib.import_module("uvloop")
-    except ImportError:
-        return
+    """uvloop's, of which there is none for the newest interpreters."""
+    uvloop: Any = pytest.importorskip("uvloop")
     check_loop(uvloop.new_event_loop)
 
 

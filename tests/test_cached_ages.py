@@ -12,7 +12,7 @@ import pytest
 
 from harness import PATIENCE, Boom, in_threads, wait
 from isolated import isolated, run_source
-from leaksafe import cached, sweeper
+from leaksafe import _refresh, cached
 
 
 def eventually(what: Callable[[], object]) -> None:
@@ -95,7 +95,7 @@ def test_who_clears_meanwhile_does_not_get_it_back() -> None:
     wait(begun)
     f.cache_clear()
     go.set()
-    time.sleep(0.05)
+    eventually(lambda: not _refresh._pool._under_way)
     assert not f.cache_contains()
 
 
@@ -207,9 +207,10 @@ def test_methods_grow_old_too() -> None:
 
 def test_what_is_computed_behind_is_bounded_and_joined_at_exit() -> None:
     done = run_source(
-        "import threading, time\n"
+        "import atexit, threading, time\n"
         "from leaksafe import cached\n"
         "ran = []\n"
+        "atexit.register(lambda: print(len(ran)))\n"
         "@cached(refresh_after=0.01, maxsize=None)\n"
         "def f(x):\n"
         "    ran.append(x)\n"
@@ -220,7 +221,7 @@ def test_what_is_computed_behind_is_bounded_and_joined_at_exit() -> None:
         "names = [t.name for t in threading.enumerate() if 'leaksafe-refresh' in t.name]\n"
         "assert 1 <= len(names) <= 4, names\n"
     )
-    assert done.code == 0, done.report("exit")
+    assert (done.code, done.stdout) == (0, "100\n"), done.report("exit")
 
 
 @isolated()
@@ -267,4 +268,3 @@ def test_several_threads_start_one_recomputation() -> None:
     eventually(lambda: len(calls) == 2)
     go.set()
     assert len(calls) == 2
-    assert sweeper.state() is not None

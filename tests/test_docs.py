@@ -69,6 +69,21 @@ def test_examples_of_a_page(page: Path) -> None:
     run(page.read_text(encoding="utf-8"), page.name, str(page), {"__name__": "__main__"})
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        other = page.parent / path if path else page
+        assert other.exists(), f"{page.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", other.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+            assert anchor in anchors, f"{page.name} links to {target}"
+
+
 def test_the_readme_has_examples() -> None:
     assert ">>> " in (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -98,7 +113,7 @@ def test_the_package_says_what_it_is() -> None:
 @pytest.mark.parametrize("name", leaks.__all__)
 def test_examples_of_leaks(name: str) -> None:
     thing = getattr(leaks, name)
-    assert thing.__doc__
+    assert ">>> " in thing.__doc__, f"the docstring of {name} has no example"
     methods = {f"{name}.{one}": member for one, member in vars(thing).items() if one[0] != "_"}
     for where, one in {name: thing, **methods}.items():
         text = inspect.getdoc(one)

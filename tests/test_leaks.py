@@ -466,6 +466,24 @@ def test_the_walk_beside_threads_that_change_what_it_walks() -> None:
             thread.join()
 
 
+@isolated()
+def test_a_function_and_a_class_are_held_by_nobody_unseen() -> None:
+    """Without the GIL, their counts are not what they say."""
+
+    def make() -> Callable[[], None]:
+        def function() -> None:
+            pass
+
+        return function
+
+    class Local:
+        pass
+
+    function = make()
+    assert "C holder" not in leaks.why_alive(function)
+    assert "C holder" not in leaks.why_alive(Local)
+
+
 def test_the_walk_leaves_counts_as_they_were() -> None:
     thing = Thing()
     holder = [thing, {"a": thing}]

@@ -460,6 +460,28 @@ def test_nothing_is_left_of_flights(options: dict[str, Any]) -> None:
 
 
 @isolated()
+def test_counts_that_are_cleared_while_somebody_waits_stay_counts() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    @cached
+    def f(x: int) -> int:
+        begun.set()
+        wait(go)
+        return x
+
+    threads = [threading.Thread(target=f, args=(1,)) for _ in range(2)]
+    threads[0].start()
+    wait(begun)
+    threads[1].start()
+    while f.cache_info().misses < 2:
+        time.sleep(0.001)
+    f.cache_clear()
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert 0 <= f.cache_info().misses <= 2
+
+
 def test_deep_recursion_is_linear() -> None:
     sys.setrecursionlimit(100_000)
 
@@ -468,10 +490,13 @@ def test_deep_recursion_is_linear() -> None:
         return f(n - 1) + 1 if n else 0
 
     def spent(depth: int) -> float:
-        f.cache_clear()
-        start = time.perf_counter()
-        assert f(depth) == depth
-        return time.perf_counter() - start
+        times = []
+        for _ in range(3):
+            f.cache_clear()
+            start = time.perf_counter()
+            assert f(depth) == depth
+            times.append(time.perf_counter() - start)
+        return min(times)
 
     threading.stack_size(512 * 1024 * 1024)
     times: list[float] = []

@@ -95,8 +95,9 @@ def lru_cache(
     It takes the place of `functools.lru_cache`: `@lru_cache` without parentheses is for 128 calls,
     `maxsize=None` for all of them, and with `typed=True` `double(4)` and `double(4.0)` are two
     calls. The arguments must be hashable. The function gets `cache_info()`, `cache_clear()`,
-    `cache_parameters()` and `__wrapped__`, and two more: `cache_discard(...)` forgets one call, and
-    `cache_contains(...)` says whether it is remembered.
+    `cache_parameters()` and `__wrapped__`, and more: `cache_discard(...)` forgets one call,
+    `cache_contains(...)` says whether it is remembered, and `cache_peek`, `cache_put`, `cache_key`
+    and `cache` are those of `cached`.
 
     On a method, the instance is not kept alive: what was remembered of it goes when it goes.
     `weak_self=False` keeps it, as functools does.

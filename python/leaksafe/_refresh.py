@@ -40,7 +40,7 @@ class _Pool:
         def task() -> None:
             try:
                 context.run(compute)
-            except BaseException:
+            except BaseException:  # in a pool's thread: nobody else would hear of it
                 logger.exception("a result could not be computed anew")
             finally:
                 with self._lock:

@@ -270,7 +270,10 @@ class Registry(_Registry[_K, _V]):
         self._end(close=True)
 
     async def aclose(self) -> None:
-        """Do as `close` does, and await what is to be awaited, one after the other.
+        """Do as `close` does, and await what is to be awaited, one after the other. O(n).
+
+        Raises:
+            ExceptionGroup: of what closing instances raised, once all are closed.
 
         >>> import asyncio
         >>> from leaksafe import Registry

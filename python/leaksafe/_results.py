@@ -173,7 +173,7 @@ class Keeper:
         peek = getattr(self.cache, "peek", None) or self.cache.get
         with self._lock:
             stored = peek(key, missing)
-        found = None if stored is missing else self._living(stored)
+        found = None if stored is missing else self._living(stored, 0.0)
         return None if found is None else (self._handed_out(found[0]),)
 
     def put(self, receiver: object, weakly: bool, rest: Hashable, result: object) -> None:
@@ -215,14 +215,14 @@ class Keeper:
     def _key(self, receiver: object, weakly: bool, rest: Hashable) -> Key:
         return (self._name, weakref.ref(receiver) if weakly else receiver, rest)
 
-    def look(self, key: Hashable) -> _Found:
+    def look(self, key: Hashable, overtime: float = 0.0) -> _Found:
         """The stored value of a key in a tuple, unless it is past its time, or its result gone."""
         missing = self
         with self._lock:
             stored = self.cache.get(key, missing)
-        return None if stored is missing else self._living(stored)
+        return None if stored is missing else self._living(stored, overtime)
 
-    def _living(self, stored: object, overtime: float = 0.0) -> _Found:
+    def _living(self, stored: object, overtime: float) -> _Found:
         options = self._options
         if self._aged and isinstance(stored, Aged):
             age = time.monotonic() - stored.since
@@ -282,12 +282,7 @@ class Keeper:
 
     def _stale(self, key: Hashable) -> _Found:
         overtime = self._options.stale_if_error
-        if overtime is None:
-            return None
-        missing = self
-        with self._lock:
-            stored = self.cache.get(key, missing)
-        return None if stored is missing else self._living(stored, overtime)
+        return None if overtime is None else self.look(key, overtime)
 
     def _forget(self, key: Hashable, stored: object) -> None:
         with self._lock:

@@ -187,8 +187,8 @@ def test_each_in_its_time() -> None:
     cache = TTLCache[str, int](
         10, 60, on_remove=lambda key, value, cause: gone.append(f"{key} {cause}")
     )
-    cache.set("third", 3, ttl=0.4)
-    cache.set("first", 1, ttl=0.05)
+    cache.set("first", 1, ttl=0.1)
+    cache.set("third", 3, ttl=0.4)  # whatever it takes to get here, later than the first
     cache.set("second", 2, ttl=0.2)
     cache.set("never", 4, ttl=math.inf)
     assert soon(lambda: len(gone) == 3)
@@ -212,8 +212,10 @@ def test_a_shorter_life_than_the_others_is_seen() -> None:
 @isolated()
 def test_copies_are_swept_too() -> None:
     cache = TTLCache[str, Value](10, 0.1)
-    cache["a"] = Value()
-    reference = weakref.ref(cache["a"])
+    value = Value()
+    reference = weakref.ref(value)
+    cache["a"] = value
+    del value
     twin = cache.copy()
     assert soon(lambda: reference() is None)
     assert not twin

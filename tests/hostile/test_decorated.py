@@ -2063,6 +2063,50 @@ def test_a_panic_becomes_an_exception() -> None:
     assert after == "2 4 (1, 2)"
 
 
+def test_a_panic_in_what_others_wait_for_lets_them_go_on() -> None:
+    """PyO3 resumes a panic where it meets one that has become an exception."""
+    result = run_source(
+        "import threading\n"
+        "from leaksafe import LRUCache, Registry, cached, singleton\n"
+        "try:\n"
+        "    LRUCache(1).get_or_create(1, lambda: 1 // 0)\n"
+        "except ZeroDivisionError:\n"
+        "    pass\n"
+        "subclasses = BaseException.__subclasses__()\n"
+        "(Panic,) = (one for one in subclasses if one.__name__ == 'PanicException')\n"
+        "first = True\n"
+        "def make(*_):\n"
+        "    if first:\n"
+        "        raise Panic('as a test asked')\n"
+        "    return 1\n"
+        "@singleton\n"
+        "class Single:\n"
+        "    def __init__(self):\n"
+        "        make()\n"
+        "plain, by_key = cached(make), cached(key=lambda x: x)(make)\n"
+        "cache, registry = LRUCache(2), Registry(2)\n"
+        "calls = [\n"
+        "    lambda: cache.get_or_create('a', make),\n"
+        "    lambda: registry.get_or_create('a', make),\n"
+        "    lambda: isinstance(Single(), Single),\n"
+        "    lambda: plain(1),\n"
+        "    lambda: by_key(1),\n"
+        "]\n"
+        "for call in calls:\n"
+        "    try:\n"
+        "        call()\n"
+        "    except BaseException as error:\n"
+        "        print('as a test asked' in str(error))\n"
+        "first = False\n"
+        "for call in calls:\n"
+        "    thread = threading.Thread(target=lambda: print(int(call())), daemon=True)\n"
+        "    thread.start()\n"
+        "    thread.join(10)\n"
+    )
+    assert result.code == 0, result.report("panic")
+    assert result.stdout.split() == ["True"] * 5 + ["1"] * 5
+
+
 @isolated()
 def test_collections_at_every_allocation() -> None:
     """A collection may find an object that is only half made."""

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from leaksafe import _core
 from leaksafe.leaks import _advice, _names, _plain
-from leaksafe.leaks._report import Group, Late, Report
+from leaksafe.leaks._report import Group, Late, Report, joined
 from leaksafe.leaks._roots import Roots, module_name
 
 _CODE: tuple[type, ...] = (type, ModuleType, FunctionType)
@@ -258,7 +258,7 @@ def _growth(container: Any, chain: list[Any], roots: Roots, more: int) -> Group:
 def _add(groups: dict[tuple[str, str], Group], group: Group) -> None:
     key = (group.path, group.advice)
     known = groups.get(key)
-    groups[key] = group if known is None else known.joined(group)
+    groups[key] = group if known is None else joined(known, group)
 
 
 def allocated_at(thing: object) -> str | None:

@@ -29,7 +29,12 @@ _LEAST = 12
 
 @dataclass(frozen=True)
 class Growth:
-    """Something of which each call leaves more."""
+    """Something of which each call leaves more.
+
+    >>> from leaksafe import leaks
+    >>> print(leaks.Growth("builtins.object", 2, 1e-9))
+    2 builtins.object a call (error probability 1e-09)
+    """
 
     what: str
     """A class by its full name, or memory by its kind, `file descriptors`, `threads`."""
@@ -58,6 +63,9 @@ class Verdict:
         growth: what grows.
         report: what outlives the last calls, and who holds it.
 
+    >>> from leaksafe import leaks
+    >>> leaks.repeat(lambda: [object() for _ in range(10)]).leaks
+    False
     """
 
     leaks: bool

@@ -10,7 +10,14 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Group:
-    """Survivors that are held by the same path."""
+    """Survivors that are held by the same path.
+
+    >>> from leaksafe import leaks
+    >>> print(leaks.Group("global kept", "global kept[0]", 3, 72, {"object": 3}, None, "drop them"))
+    global kept
+        3 object: 3 objects, 72 bytes
+        → drop them
+    """
 
     path: str
     """Who holds them, the nearest holder first, up to a root."""
@@ -29,18 +36,6 @@ class Group:
     growth: float | None = None
     """How many more there are at each call, where calls were repeated."""
 
-    def joined(self, other: Group) -> Group:
-        """Both groups as one."""
-        types = Counter(self.types)
-        types.update(other.types)
-        return replace(
-            self,
-            count=self.count + other.count,
-            bytes=self.bytes + other.bytes,
-            types=dict(types.most_common()),
-            line=self.line or other.line,
-        )
-
     def __str__(self) -> str:
         kinds = ", ".join(f"{count:,} {name}" for name, count in list(self.types.items())[:3])
         rate = "" if self.growth is None else f", {self.growth:g} a call"
@@ -54,9 +49,27 @@ class Group:
         return "\n".join(lines)
 
 
+def joined(one: Group, other: Group) -> Group:
+    """Return two groups as one."""
+    types = Counter(one.types)
+    types.update(other.types)
+    return replace(
+        one,
+        count=one.count + other.count,
+        bytes=one.bytes + other.bytes,
+        types=dict(types.most_common()),
+        line=one.line or other.line,
+    )
+
+
 @dataclass(frozen=True)
 class Late:
-    """Objects that nothing holds any more, and that wait for the collector."""
+    """Objects that nothing holds any more, and that wait for the collector.
+
+    >>> from leaksafe import leaks
+    >>> print(leaks.Late("Car", 2, "Car.owner", "in cycles through Car.owner"))
+    late: 2 Car in cycles through Car.owner
+    """
 
     type: str
     count: int
@@ -76,6 +89,11 @@ class Report(str):
         late: what was freed by the collector only, which is no leak.
         imported: modules that were imported, which count as no leak.
 
+    >>> from leaksafe import leaks
+    >>> group = leaks.Group("global kept", "kept[0]", 3, 72, {"object": 3}, None, "drop them")
+    >>> report = leaks.Report([group], [], [])
+    >>> report.groups[0].count, "global kept" in report
+    (3, True)
     """
 
     __slots__ = ("groups", "imported", "late")

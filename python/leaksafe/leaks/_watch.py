@@ -20,7 +20,12 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class GrowingContainer:
-    """A container that held more at each of the last looks."""
+    """A container that held more at each of the last looks.
+
+    >>> from leaksafe import leaks
+    >>> leaks.GrowingContainer("app.py global cache", "dict", 10, 500).now
+    500
+    """
 
     path: str
     """Who holds it, from the nearest holder to a root."""
@@ -39,6 +44,10 @@ class GrowthReport:
             there are than when the watch began; the most first.
         containers: the ten containers that have grown most.
 
+    >>> from leaksafe import leaks
+    >>> cache = leaks.GrowingContainer("app.py global cache", "dict", 10, 500)
+    >>> print(leaks.GrowthReport({}, (cache,)))
+    app.py global cache: a dict that held 10 and holds 500
     """
 
     types: dict[str, int]
