@@ -459,7 +459,6 @@ def test_nothing_is_left_of_flights(options: dict[str, Any]) -> None:
     assert sys.getsizeof(f) <= small + 4096 + seats
 
 
-@isolated()
 def test_counts_that_are_cleared_while_somebody_waits_stay_counts() -> None:
     begun, go = threading.Event(), threading.Event()
 
@@ -482,6 +481,7 @@ def test_counts_that_are_cleared_while_somebody_waits_stay_counts() -> None:
     assert 0 <= f.cache_info().misses <= 2
 
 
+@isolated()
 def test_deep_recursion_is_linear() -> None:
     sys.setrecursionlimit(100_000)
 
