@@ -162,7 +162,11 @@ def test_variables_of_running_functions_in_any_thread() -> None:
     try:
         wait(ready)
         thing = handed.pop()
-        assert any("local kept of test_" in one and "'worker'" in one for one in chains(thing))
+        told = chains(thing)
+        if getattr(sys, "_is_gil_enabled", lambda: True)():
+            assert any("local kept of test_" in one and "'worker'" in one for one in told)
+        else:
+            assert any("C holder" in one for one in told)
     finally:
         done.set()
         thread.join()

@@ -1348,6 +1348,7 @@ def test_bound_is_called_as_a_method_is() -> None:
         assert said[0] == said[1]
 
 
+@shares_a_class
 def test_bound_attributes() -> None:
     instance = BOUND(1)
     bound, theirs = instance.m, instance.theirs

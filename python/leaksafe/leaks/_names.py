@@ -218,9 +218,15 @@ def _direct(held: Any, holder: Any) -> Step:
     if type(holder) is TracebackType:
         return _same("exception", "traceback")
     if _plain.is_a(holder, GeneratorType, CoroutineType):
-        frame = cast("Any", holder).gi_frame if type(holder) is GeneratorType else holder.cr_frame
-        kind = "generator" if type(holder) is GeneratorType else "coroutine"
-        for variable, value in _plain.local_variables(frame) if frame is not None else ():
+        one: Any = holder
+        if type(holder) is GeneratorType:
+            kind, frame, runs = "generator", one.gi_frame, one.gi_running
+        else:
+            kind, frame, runs = "coroutine", one.cr_frame, one.cr_running
+        # One that runs may do so in another thread, where nobody can read its variables safely.
+        if frame is None or (runs and not _plain.has_gil()):
+            return _same("generator", f"{kind} {holder.__qualname__}()")
+        for variable, value in _plain.local_variables(frame):
             if value is held:
                 return _same("generator", f"variable {variable} of {kind} {holder.__qualname__}()")
         return _same("generator", f"{kind} {holder.__qualname__}()")

@@ -120,6 +120,11 @@ def show_key(key: object) -> str:
     return f"<{class_name(type(key))}>"
 
 
+def has_gil() -> bool:
+    """Whether one thread runs Python code at a time."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
 def local_variables(frame: FrameType) -> list[tuple[str, Any]]:
     """The variables of a function that runs or is kept; not those of modules and class bodies."""
     if not frame.f_code.co_flags & _OPTIMIZED:

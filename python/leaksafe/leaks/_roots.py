@@ -102,11 +102,17 @@ def _modules() -> list[ModuleType]:
 
 
 def _frames() -> list[tuple[FrameType, str]]:
-    """Every function that runs, the innermost of each thread first; and the thread but the main."""
+    """Every function that runs, the innermost of each thread first; and the thread but the main.
+
+    Without the GIL those of this thread only: variables of a function that runs in another can't be
+    read without a risk for the interpreter.
+    """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     main = threading.main_thread().ident
     found: list[tuple[FrameType, str]] = []
     for ident, top in sys._current_frames().items():  # pyright: ignore[reportPrivateUsage]  # it is documented
+        if ident != threading.get_ident() and not _plain.has_gil():
+            continue
         thread = "" if ident == main else f" in thread {names.get(ident, ident)!r}"
         frame: FrameType | None = top
         while frame is not None:
