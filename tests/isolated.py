@@ -3,6 +3,9 @@
 A test marked ``@isolated()`` is run by a child process, so that a crash, a hang or a leak in one
 case can't hide another. The child imports neither pytest nor its assertion rewriting: asserts that
 need words carry them.
+
+The cases of a module are forks of one interpreter that has imported it and run nothing: to start
+one for each would be most of what the tests take.
 """
 
 from __future__ import annotations
@@ -14,14 +17,16 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from types import ModuleType
+from typing import IO, Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 E = TypeVar("E", bound=BaseException)
@@ -66,6 +71,31 @@ def _compiled() -> str:
     return directory.name
 
 
+def _command(flags: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-X", "faulthandler", "-W", "error", *flags, *arguments]
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, str]:
+    # PYTHONDONTWRITEBYTECODE: set and empty is off
+    kept = {"PYTHONPYCACHEPREFIX": _compiled(), "PYTHONDONTWRITEBYTECODE": ""}
+    return {**os.environ, **kept, **env}
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _result(code: int | None, out: IO[bytes], err: IO[bytes], limit: float) -> Result:
+    out.seek(0)
+    err.seek(0)
+    return Result(
+        code, out.read().decode(errors="replace"), err.read().decode(errors="replace"), limit
+    )
+
+
 def run(
     arguments: Sequence[str],
     *,
@@ -77,20 +107,13 @@ def run(
 
     Output goes to files: a forked grandchild that hangs would keep a pipe open for ever.
     """
-    command = [sys.executable, "-X", "faulthandler", "-W", "error", *flags, *arguments]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
-            command,
+            _command(flags, arguments),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            env={
-                **os.environ,
-                "PYTHONPYCACHEPREFIX": _compiled(),
-                # set and empty is off
-                "PYTHONDONTWRITEBYTECODE": "",
-                **(env or {}),
-            },
+            env=_environment(env or {}),
             start_new_session=True,
         )
         code: int | None
@@ -105,16 +128,84 @@ def run(
             except subprocess.TimeoutExpired:
                 pass
         finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
+            _kill_group(process.pid)
             process.wait()
-        out.seek(0)
-        err.seek(0)
-        return Result(
-            code, out.read().decode(errors="replace"), err.read().decode(errors="replace"), limit
-        )
+        return _result(code, out, err, limit)
+
+
+class Template:
+    """An interpreter that has imported a module of tests, and forks for each case of it."""
+
+    def __init__(self, path: str, env: Mapping[str, str], flags: Sequence[str]) -> None:
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._said = tempfile.TemporaryFile()
+        with theirs:
+            self._process = subprocess.Popen(
+                _command(flags, [__file__, path, str(theirs.fileno())]),
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._said,
+                env=_environment(env),
+                pass_fds=[theirs.fileno()],
+            )
+
+    def run(self, name: str, kwargs: Mapping[str, object], limit: float) -> Result:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            case = json.dumps([name, kwargs]).encode()
+            try:
+                socket.send_fds(self._connection, [case], [out.fileno(), err.fileno()])
+                pid = self._answer(60)
+            except OSError:
+                pid = None
+            if pid is None:
+                self._said.seek(0)
+                said = self._said.read().decode(errors="replace")
+                return Result(None, "", f"no case began: {said}", limit)
+            try:
+                code = self._answer(limit)
+                if code is None:
+                    # faulthandler answers SIGABRT with the stack of every thread
+                    os.kill(pid, signal.SIGABRT)
+                    if self._answer(5) is None:
+                        os.kill(pid, signal.SIGKILL)
+                        self._answer(60)
+            finally:
+                _kill_group(pid)
+            return _result(code, out, err, limit)
+
+    def _answer(self, limit: float) -> int | None:
+        self._connection.settimeout(limit)
+        try:
+            answer = self._connection.recv(32)
+        except TimeoutError:
+            return None
+        return int(answer) if answer else None
+
+    def close(self) -> None:
+        """End the interpreter, which sees that nobody asks it any more."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+        self._said.close()
+
+
+_templates: dict[tuple[object, ...], Template] = {}
+
+
+def _template(path: str, malloc: str, flags: Sequence[str]) -> Template:
+    """The interpreter for the cases of a module; those of other modules end."""
+    key = (path, malloc, *flags)
+    if key not in _templates:
+        for other in [other for other in _templates if other[0] != path]:
+            _templates.pop(other).close()
+        _templates[key] = Template(path, {"PYTHONMALLOC": malloc}, flags)
+    return _templates[key]
+
+
+@atexit.register
+def _end_of_templates() -> None:
+    while _templates:
+        _templates.popitem()[1].close()
 
 
 def run_source(source: str, *, limit: float = LIMIT, flags: Sequence[str] = ()) -> Result:
@@ -143,17 +234,8 @@ def isolated(
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
             assert not args
-            result = run(
-                [
-                    __file__,
-                    function.__code__.co_filename,
-                    function.__name__,
-                    json.dumps(kwargs),
-                ],
-                limit=limit,
-                env={"PYTHONMALLOC": malloc},
-                flags=flags,
-            )
+            template = _template(function.__code__.co_filename, malloc, flags)
+            result = template.run(function.__name__, kwargs, limit)
             printed = result.stdout.replace(DONE + "\n", "")
             if (
                 result.code != code
@@ -223,7 +305,7 @@ def resident() -> int:
     return 0
 
 
-def _child(path: str, name: str, kwargs: str) -> None:
+def _load(path: str) -> ModuleType:
     global _in_child
     _in_child = True
     # the test module imports this file by name: it must find this copy
@@ -235,9 +317,38 @@ def _child(path: str, name: str, kwargs: str) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[stem] = module
     spec.loader.exec_module(module)
-    getattr(module, name)(**json.loads(kwargs))
+    return module
+
+
+def _next_case(connection: socket.socket) -> tuple[str, dict[str, Any]]:
+    """Fork for each case that is asked for, and tell how it ended; returns in the forks only."""
+    while True:
+        asked, fds, _, _ = socket.recv_fds(connection, 1 << 20, 2)
+        if not asked:
+            # nothing was run here, so nothing is to be ended
+            os._exit(0)
+        pid = os.fork()
+        if not pid:
+            os.setsid()
+            for fd, standard in zip(fds, (1, 2), strict=True):
+                os.dup2(fd, standard)
+                os.close(fd)
+            connection.close()
+            name, kwargs = json.loads(asked)
+            return name, kwargs
+        for fd in fds:
+            os.close(fd)
+        connection.send(str(pid).encode())
+        _, status = os.waitpid(pid, 0)
+        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _main(path: str, descriptor: str) -> None:
+    module = _load(path)
+    name, kwargs = _next_case(socket.socket(fileno=int(descriptor)))
+    getattr(module, name)(**kwargs)
     print(DONE, flush=True)
 
 
 if __name__ == "__main__":
-    _child(*sys.argv[1:])
+    _main(*sys.argv[1:])

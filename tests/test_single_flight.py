@@ -397,6 +397,8 @@ def test_a_waiting_main_thread_can_be_interrupted() -> None:
     begun.wait(20)
     main = threading.main_thread().ident
     assert main is not None
+    # what a shell starts in the background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
     try:
         f()
@@ -491,11 +493,11 @@ def test_deep_recursion_is_linear() -> None:
 
     def spent(depth: int) -> float:
         times = []
-        for _ in range(3):
+        for _ in range(5):
             f.cache_clear()
-            start = time.perf_counter()
+            start = time.thread_time()
             assert f(depth) == depth
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
         return min(times)
 
     threading.stack_size(512 * 1024 * 1024)
