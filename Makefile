@@ -46,7 +46,7 @@ miri: ## the tests of core under Miri
 	@MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --no-default-features --lib --tests
 
 clean: ## remove all that was made
-	rm -rf .venv .venv-t target dist leaksafe-demo.svg .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-t target dist leaksafe-demo.html .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/leaksafe/_core*.so
 	find python tests benches tools -name __pycache__ -prune -exec rm -rf {} +
 

@@ -22,8 +22,8 @@ import pytest
 from leaksafe.demo.act import Act, DemoError, Figure, Job, Options, Progress, Run, Sample
 from leaksafe.demo.chart import Chart, Line, braille, short, ticks
 from leaksafe.demo.measure import measuring, resident
+from leaksafe.demo.page import Part, render
 from leaksafe.demo.source import read_pages, read_pairs, write_identifiers
-from leaksafe.demo.svg import render
 
 pytestmark = pytest.mark.thread_unsafe(reason="runs processes, and reads the one sys.stdout")
 
@@ -128,24 +128,34 @@ def expected_of_the_people(scratch: Path) -> tuple[str, str]:
     )
 
 
-def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) -> None:
-    chart = tmp_path / "chart.svg"
-    ended = run_demo(f"--lookups={LOOKUPS}", f"--maxsize={MAXSIZE}", f"--svg={chart}")
+def test_on_a_pipe_it_prints_plain_lines_and_writes_the_page(tmp_path: Path) -> None:
+    chart = tmp_path / "page.html"
+    ended = run_demo(f"--lookups={LOOKUPS}", f"--maxsize={MAXSIZE}", f"--html={chart}")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert not re.search(r"[^\n -~]", ended.stdout), "more than plain lines"
     assert f"{LOOKUPS:,} pairs" in ended.stdout
-    assert f"chart: {chart}" in ended.stdout
+    assert f"page: {chart}" in ended.stdout
+
+    assert len(ended.stdout.split("leaks.check looks at")) == 6
+    *_, findings = ended.stdout.partition("leaks.check looks at")
+    for cure in ("LRUCache", "leaksafe.lru_cache", "TTLCache", "weakattr", "LazyObjects"):
+        assert cure in findings
+    page = chart.read_text(encoding="utf-8")
+    assert not re.search(r"https?:|<script|<link|src=|url\(", page)
 
     _, calculator, pages, logins, people, objects, settings, stampede = ended.stdout.split(
         "result:"
     )
-    text = " ".join(ET.fromstring(chart.read_text(encoding="utf-8")).itertext())
+    text = " ".join(ET.fromstring(page).itertext())
     for figures in expected_of_the_calculator(tmp_path):
         assert figures in calculator
         assert figures in text
     for pattern in expected_of_the_pages(tmp_path):
         assert re.search(pattern, pages)
         assert re.search(pattern, text)
+    for path in ("Calculator.cache", "global CachedPage", "global SESSIONS", "global OBJECTS"):
+        assert path in findings
+        assert path in text
     assert re.search(r"dict with deadlines: +[0-9.]+ MiB, 400 sessions held", logins)
     assert re.search(r"TTLCache\(ttl=0.5\): +[0-9.]+ MiB, 0 sessions held", logins)
     for pattern in expected_of_the_people(tmp_path):
@@ -171,12 +181,12 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_chart(tmp_path: Path) ->
         assert len(lines) == len(set(lines)) == 15
 
 
-def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) -> None:
-    chart = tmp_path / "chart.svg"
-    assert run_demo("--lookups=150_000", "--maxsize=100", f"--svg={chart}").returncode == 0
+def test_the_page_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) -> None:
+    chart = tmp_path / "page.html"
+    assert run_demo("--lookups=150_000", "--maxsize=100", f"--html={chart}").returncode == 0
     root = ET.fromstring(chart.read_text(encoding="utf-8"))
     heights: list[list[float]] = []
-    for line in root.iter("{http://www.w3.org/2000/svg}polyline"):
+    for line in root.iter("polyline"):
         points = [point.split(",") for point in line.attrib["points"].split()]
         assert len(points) > 20
         across = [float(x) for x, _ in points]
@@ -207,8 +217,8 @@ def test_the_chart_shows_the_leak_of_each_act_beside_its_cure(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 120), (24, 80), (10, 40), (3, 12)])
 def test_in_a_terminal_it_draws(rows: int, columns: int, tmp_path: Path) -> None:
-    chart = tmp_path / "chart.svg"
-    status, written = run_in_terminal(rows, columns, f"--lookups={LOOKUPS}", f"--svg={chart}")
+    chart = tmp_path / "page.html"
+    status, written = run_in_terminal(rows, columns, f"--lookups={LOOKUPS}", f"--html={chart}")
     assert status == 0
     assert "\x1b[38;5;" in written, "no colours"
     assert written.count("\x1b[?25l") == written.count("\x1b[?25h"), "the cursor stays hidden"
@@ -224,7 +234,7 @@ def test_in_a_terminal_it_draws(rows: int, columns: int, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("reason", ["--plain", "CI", "dumb terminal", "without rich"])
 def test_in_a_terminal_it_can_be_plain_too(reason: str, tmp_path: Path) -> None:
-    arguments = [f"--lookups={LOOKUPS}", f"--svg={tmp_path / 'chart.svg'}"]
+    arguments = [f"--lookups={LOOKUPS}", f"--html={tmp_path / 'page.html'}"]
     environment: dict[str, str] = {}
     match reason:
         case "--plain":
@@ -246,7 +256,7 @@ def test_in_a_terminal_it_can_be_plain_too(reason: str, tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_early_ends_it_quietly(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [*DEMO, "--lookups=500_000", f"--svg={tmp_path / 'chart.svg'}"],
+        [*DEMO, "--lookups=500_000", f"--html={tmp_path / 'page.html'}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -265,7 +275,7 @@ def test_a_reader_that_leaves_early_ends_it_quietly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("moment", ["reading", "10%"])
 def test_an_interrupt_ends_all_its_processes(moment: str, tmp_path: Path) -> None:
     with subprocess.Popen(
-        [*DEMO, "--lookups=500_000", f"--svg={tmp_path / 'chart.svg'}"],
+        [*DEMO, "--lookups=500_000", f"--html={tmp_path / 'page.html'}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -301,8 +311,8 @@ def assert_group_is_gone(group: int) -> None:
         (["--lookups=many"], "--lookups"),
         (["--maxsize=-1"], "--maxsize"),
         ([f"--maxsize={sys.maxsize + 1}"], "--maxsize"),
-        (["--svg=/nowhere/chart.svg"], "--svg"),
-        (["--svg=/"], "--svg"),
+        (["--html=/nowhere/page.html"], "--html"),
+        (["--html=/"], "--html"),
     ],
 )
 def test_bad_arguments_are_refused_before_any_work(arguments: list[str], message: str) -> None:
@@ -312,7 +322,7 @@ def test_bad_arguments_are_refused_before_any_work(arguments: list[str], message
 
 
 def test_a_cache_that_keeps_nothing_is_shown_as_it_is(tmp_path: Path) -> None:
-    ended = run_demo(f"--lookups={LOOKUPS}", "--maxsize=0", f"--svg={tmp_path / 'chart.svg'}")
+    ended = run_demo(f"--lookups={LOOKUPS}", "--maxsize=0", f"--html={tmp_path / 'page.html'}")
     assert ended.returncode == 0
     assert "0 entries, 0.0% hits" in ended.stdout.split("result:")[1]
 
@@ -389,7 +399,7 @@ def test_each_side_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
         # The allocator of a free-threaded build (mimalloc) gives memory back when it sees fit.
         kept = held - before if sysconfig.get_config_var("Py_GIL_DISABLED") else 0
         assert -4 <= after - before <= kept + 4
-    assert "more" in render([run.chart()])
+    assert "more" in render([Part(run.chart(), "")])
 
 
 def test_a_side_that_dies_is_reported(tmp_path: Path) -> None:
@@ -430,7 +440,7 @@ def test_a_chart_of_next_to_nothing_can_be_drawn(
     chart = line_chart(*lines, x_top=1)
     assert len(drawn(chart, 40, 6)) == 8
     assert drawn(chart, 9, 6) == drawn(chart, 40, 1) == drawn(chart, 40, -3) == []
-    ET.fromstring(render([chart]))
+    ET.fromstring(render([Part(chart, "")]))
 
 
 @pytest.mark.parametrize(
@@ -451,10 +461,15 @@ def test_ticks_are_written_short() -> None:
     ]
 
 
-def test_several_charts_share_an_svg_and_any_text_is_safe() -> None:
+def test_several_charts_share_a_page_and_any_text_is_safe() -> None:
     label = """<&>"'"""
     root = ET.fromstring(
-        render([line_chart((label, ((0, 1), (10, 2)))), line_chart(("second", ()))])
+        render(
+            [
+                Part(line_chart((label, ((0, 1), (10, 2)))), label),
+                Part(line_chart(("second", ())), ""),
+            ]
+        )
     )
     texts = list(root.itertext())
     assert any(label in text for text in texts)

@@ -99,7 +99,8 @@ def test_any_text_in_a_report_is_only_text(report: leaks.Report, title: str) -> 
         title,
         *report.imported,
         *(one.path for one in report.groups),
-        *(one.advice for one in [*report.groups, *report.late]),
+        *(one.advice for one in report.groups),
+        *(one.advice for one in report.late),
     ):
         assert shown(text) in seen.text
 

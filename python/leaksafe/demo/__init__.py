@@ -2,5 +2,6 @@
 
 - `act` says what an act is; `acts/` holds them, one module each.
 - `source` makes the input, `measure` runs each side in a process of its own.
-- `screen` draws with rich, `plain` prints lines; `chart` and `svg` draw the result.
+- `screen` draws with rich, `plain` prints lines; `chart` and `page` draw the result.
+- `finding` lets `leaks.check` look for the leaks of the leaky sides.
 """

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from leaksafe.demo import svg
+from leaksafe.demo import finding, page
 from leaksafe.demo.act import Act, DemoError, Options, Run
 from leaksafe.demo.acts import ACTS
 from leaksafe.demo.measure import measuring
@@ -21,9 +21,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m leaksafe
     """Run the demo; return the exit status. Help calls it `prog`."""
     parser = _parser(prog)
     given = parser.parse_args(arguments)
-    target: Path = given.svg
+    target: Path = given.html
     if target.is_dir() or not target.absolute().parent.is_dir():
-        parser.error(f"argument --svg: can't write a file at {target}")
+        parser.error(f"argument --html: can't write a file at {target}")
     options = Options(lookups=given.lookups, maxsize=given.maxsize)
     try:
         with (
@@ -31,8 +31,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m leaksafe
             tempfile.TemporaryDirectory(prefix="leaksafe-demo-") as scratch,
         ):
             runs = [_run(act, options, Path(scratch), show) for act in ACTS]
-            target.write_text(svg.render([run.chart() for run in runs]), encoding="utf-8")
-            show.say(f"chart: {target}")
+            parts = [_look(run, show) for run in runs]
+            target.write_text(page.render(parts), encoding="utf-8")
+            show.say(f"page: {target}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -55,6 +56,16 @@ def _run(act: Act, options: Options, scratch: Path, show: Show) -> Run:
             show.update(run, side)
     show.finish(run)
     return run
+
+
+def _look(run: Run, show: Show) -> page.Part:
+    found = None
+    if run.act.leaves:
+        show.say(f"leaks.check looks at the leaky version of: {run.act.title}")
+        found = finding.find(run.act, run.job)
+        for line in finding.lines(found):
+            show.say(f"  {line}")
+    return page.Part(run.chart(), run.act.meaning(run), found)
 
 
 def _show(*, plain: bool) -> Show:
@@ -92,11 +103,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="bound of the LRUCache (default: %(default)s)",
     )
     parser.add_argument(
-        "--svg",
+        "--html",
         type=Path,
-        default=Path("leaksafe-demo.svg"),
+        default=Path("leaksafe-demo.html"),
         metavar="PATH",
-        help="chart (default: %(default)s)",
+        help="the page to write (default: %(default)s)",
     )
     parser.add_argument(
         "--plain", action="store_true", help="print plain lines, also in a terminal"

@@ -65,6 +65,8 @@ class Act(ABC):
     unit: ClassVar[str]
     axis: ClassVar[str]
     figures: ClassVar[tuple[Figure, ...]]
+    leaves: ClassVar[bool] = True
+    """Whether objects are left behind, which `leaks.check` can find."""
 
     @abstractmethod
     def prepare(self, options: Options, scratch: Path, progress: Progress) -> Job:
@@ -73,6 +75,9 @@ class Act(ABC):
     @abstractmethod
     def measure(self, side: int, job: Job) -> Iterator[Sample]:
         """Do the work of one side, reporting on the way; runs in a process of its own."""
+
+    def leak(self, job: Job) -> None:  # noqa: B027  # not every act is about what is left behind
+        """Do some of the leaky side's work in this process, where `leaves` says that it leaks."""
 
     @abstractmethod
     def meaning(self, run: Run) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, MutableMapping
+from itertools import islice
 from pathlib import Path
 from platform import python_version
 from typing import ClassVar
@@ -15,6 +16,7 @@ from leaksafe.demo.measure import resident
 from leaksafe.demo.source import chunks, read_pairs, write_identifiers
 
 _SAMPLES = 240
+_LEAKED = 10_000
 _INPUT = "identifiers.txt"
 _DICT, _LRU = range(2)
 _MEMORY, _ENTRIES, _HITS, _SPEED = range(4)
@@ -87,6 +89,11 @@ class CalculatorAct(Act):
             seconds += time.process_time() - start
             done += len(pairs)
             yield _sample(done, seconds)
+
+    def leak(self, job: Job) -> None:
+        """Look up some pairs."""
+        for a, b in islice(read_pairs(job.scratch / _INPUT), _LEAKED):
+            Calculator.add(a, b)
 
     def meaning(self, run: Run) -> str:
         """Weigh what was saved against what it costs."""

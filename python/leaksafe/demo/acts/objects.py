@@ -11,6 +11,7 @@ from leaksafe.demo.measure import resident
 
 _SAMPLES = 240
 _OBJECTS = 1_000_000
+_LEAKED = 10_000
 _LIST, _GENERATOR, _LAZY = range(3)
 _MEMORY, _AT_HAND = range(2)
 
@@ -29,6 +30,9 @@ def create_objs(num: int) -> Iterator[MyClass]:
     """Make objects one after another."""
     for number in range(num):
         yield MyClass(number)
+
+
+OBJECTS: list[MyClass] = []
 
 
 class ObjectsAct(Act):
@@ -68,6 +72,10 @@ class ObjectsAct(Act):
                 at_hand = done
             if done % step == 0 or done == job.total:
                 yield Sample(done, (resident() / 2**20, at_hand))
+
+    def leak(self, job: Job) -> None:
+        """Keep some objects that are walked once."""
+        OBJECTS.extend(create_objs(min(job.total, _LEAKED)))
 
     def meaning(self, run: Run) -> str:
         """Say what each way costs, and what is left of it."""

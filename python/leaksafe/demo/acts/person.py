@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from platform import python_version
-from typing import Any, ClassVar
+from typing import Any
 from weakref import WeakSet
 
 from leaksafe import weakattr
@@ -15,6 +16,7 @@ from leaksafe.demo.measure import resident
 from leaksafe.demo.source import read_pages, write_identifiers
 
 _SAMPLES = 240
+_LEAKED = 20
 _EVERY = 20
 _INPUT = "identifiers.txt"
 _STRONG, _WEAK = range(2)
@@ -24,13 +26,10 @@ _ALIVE, _MEMORY = range(2)
 class Person:
     """Somebody with cars."""
 
-    alive: ClassVar[WeakSet[object]] = WeakSet()
-
     def __init__(self, name: str) -> None:
         """Begin without a car."""
         self.name = name
         self.cars: list[Car] = []
-        Person.alive.add(self)
 
     def add_car(self, car: Car) -> None:
         """Take a car; it knows its owner from now on."""
@@ -46,13 +45,16 @@ class Car:
     def __init__(self, model: str) -> None:
         """Begin without an owner."""
         self.model = model
-        Person.alive.add(self)
 
 
 class WeakCar(Car):
     """The cure."""
 
     owner = weakattr[Person]()
+
+
+_LIVING: WeakSet[object] = WeakSet()
+"""Whom the figures count; the classes know nothing of it."""
 
 
 class PersonAct(Act):
@@ -94,8 +96,10 @@ class PersonAct(Act):
         yield _sample(done)
         for words in read_pages(job.scratch / _INPUT):
             person = Person(words[0])
+            _LIVING.add(person)
             for word in words[::_EVERY]:
                 person.add_car(car_class(word))
+                _LIVING.add(person.cars[-1])
                 if person.cars[-1].owner.name != words[0]:
                     raise AssertionError("a car has lost its owner")
                 done += 1
@@ -103,6 +107,13 @@ class PersonAct(Act):
                     yield _sample(done)
             del person
         yield _sample(done)
+
+    def leak(self, job: Job) -> None:
+        """Drop some people with their cars."""
+        for words in islice(read_pages(job.scratch / _INPUT), _LEAKED):
+            person = Person(words[0])
+            for word in words[::_EVERY]:
+                person.add_car(Car(word))
 
     def meaning(self, run: Run) -> str:
         """Say who is left."""
@@ -116,4 +127,4 @@ class PersonAct(Act):
 
 
 def _sample(done: int) -> Sample:
-    return Sample(done, (len(Person.alive), resident() / 2**20))
+    return Sample(done, (len(_LIVING), resident() / 2**20))

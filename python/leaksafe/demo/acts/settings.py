@@ -64,6 +64,7 @@ class SettingsAct(Act):
     title = "A global that is built more than once"
     unit = "rounds"
     axis = "instances built"
+    leaves = False
     figures = (
         Figure("instances built", "{:,.0f}", " built"),
         Figure("rounds with more than one", "{:,.0f}", " rounds with more than one"),

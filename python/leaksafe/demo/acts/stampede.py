@@ -24,6 +24,7 @@ class StampedeAct(Act):
     title = "A slow answer that everybody computes"
     unit = "rounds"
     axis = "computations"
+    leaves = False
     figures = (
         Figure("computations", "{:,.0f}", " computations"),
         Figure("slowest reader", "{:,.0f} ms", " for the slowest reader"),
