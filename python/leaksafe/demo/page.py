@@ -47,7 +47,7 @@ def _part(part: Part) -> Iterator[str]:
         yield (
             f'<p class="legend"><svg viewBox="0 0 26 8" aria-hidden="true">'
             f'<path class="line s{number % 3}" d="M0 4 h26"/></svg>'
-            f"<b>{escape(line.label)}</b>: {escape(line.note)}</p>"
+            f"<b>{escape(line.label)}:</b> {escape(line.note)}</p>"
         )
     yield f'<p class="dim">{escape(chart.y_label)}</p>'
     yield f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
