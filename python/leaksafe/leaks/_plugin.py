@@ -10,12 +10,16 @@ from typing import Any, cast
 import pytest
 from _pytest import runner
 
-from leaksafe.leaks._check import check
+from leaksafe import _core
+from leaksafe.leaks._check import check, collect
 from leaksafe.leaks._names import ARROW, UNKNOWN
-from leaksafe.leaks._repeat import ERROR
+from leaksafe.leaks._repeat import ERROR, classes
 from leaksafe.leaks._report import Group, Report
 
+_LEAKS = "leaksafe_leaks"
+_FIRST_ROUNDS = 3
 _FILLING = 150
+_UNTRACKED = "objects that the collector doesn't track"
 _PYTESTS = ("_pytest", "pluggy", "pytest", "xdist", "execnet", "hypothesis")
 # What pytest's own objects hold, by the nearest holder.
 _HOLDERS = (
@@ -42,9 +46,10 @@ _HOLDERS = (
 class LeakPlugin:
     """Runs each test again, with its fixtures, for as long as something grows in each round.
 
-    A round that leaves nothing behind, or not where those before did, ends it: the test is clean. A
-    test where something grows by the same path in every one of so many rounds that chance would do
-    that in less than one of a thousand tests fails, if it is held by anything but pytest itself.
+    A round after which there is no more of what grew in those before ends it: the test is clean. A
+    test fails where there is more of a class after every one of so many rounds that chance would do
+    that in less than one of a thousand tests, and where objects of it outlive two rounds by the
+    same path, held by anything but pytest itself.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -67,14 +72,16 @@ class LeakPlugin:
         # The parent as what comes next: what is made for the whole class or module stays.
         reports = runner.runtestprotocol(item, log=False, nextitem=cast("Any", item.parent))
         found: Report | None = None
-        if _passed(reports):
-            self.tests += 1
+        judged = _passed(reports)
+        if judged:
             found = self._judge(item, allow)
         for report in reports:
+            if judged and report.when == "call":
+                # An attribute goes along to the process that xdist reports from.
+                setattr(report, _LEAKS, found is not None)
             if found is not None and report.when == "call":
                 report.outcome = "failed"
                 report.longrepr = f"the test leaks:\n{found}"
-                self.leaking += 1
             item.ihook.pytest_runtest_logreport(report=report)
         # What was made for the whole class or module goes, if this was the last of its tests.
         call = runner.CallInfo[None].from_call(
@@ -87,6 +94,13 @@ class LeakPlugin:
             item.ihook.pytest_runtest_logreport(report=last)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count what was judged, here or by a worker."""
+        leaks = getattr(report, _LEAKS, None)
+        if leaks is not None:
+            self.tests += 1
+            self.leaking += leaks
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say how many tests were judged."""
@@ -106,30 +120,71 @@ class LeakPlugin:
         _forget(item)
         if not self._again(item, self._warm_up - 1):
             return None
-        found = self._survivors(item, allow)
-        # What a cache of a usual size still takes in has an end.
-        if not found or not self._again(item, _FILLING):
+        # What a cache of a usual size still takes in has an end. Few tests come this far.
+        if not self._grows(item, _FIRST_ROUNDS) or not self._again(item, _FILLING):
             return None
-        candidates = len(found)
-        rounds = 0
-        while found and candidates / math.factorial(rounds + 1) >= ERROR:
-            now = self._survivors(item, allow)
-            found = {path: group for path, group in now.items() if path in found}
-            rounds += 1
-        groups = list(found.values())
+        grown = self._grows(item, _rounds(len(classes()) + 1))
+        if not grown:
+            return None
+        found = self._survivors(item, allow, grown)
+        again = self._survivors(item, allow, grown) if found else {}
+        groups = [group for path, group in again.items() if path in found]
         return Report(groups, [], []) if groups else None
 
-    def _survivors(self, item: pytest.Item, allow: Iterable[str]) -> dict[str, Group]:
+    def _grows(self, item: pytest.Item, rounds: int) -> set[str]:
+        """The classes of which there are more after each of so many rounds, one a run at least.
+
+        What is new in the place of what went, as in a full cache, adds up to nothing. `_UNTRACKED`
+        is among them where a container has more in it each time.
+        """
+        grown: set[str] | None = None
+        for _ in range(rounds):
+            collect()
+            before = classes()
+            snapshot = _core._HeapSnapshot()
+            if not self._again(item, self._runs):
+                return set()
+            collect()
+            now = {
+                name
+                for name, count in classes().items()
+                if count - before.get(name, 0) >= self._runs
+            }
+            if any(most - then >= self._runs for _, then, most in snapshot.compare()[1]):
+                now.add(_UNTRACKED)
+            grown = now if grown is None else grown & now
+            if not grown:
+                break
+        return grown or set()
+
+    def _survivors(
+        self, item: pytest.Item, allow: Iterable[str], grown: set[str]
+    ) -> dict[str, Group]:
         """What outlives some runs, at least one object of each, by who holds it."""
         with check() as found:
             if not self._again(item, self._runs):
                 return {}
+        counted = classes()
         groups = not_pytests(found.report().groups, allow)
         return {
             group.path: replace(group, growth=group.count / self._runs)
             for group in groups
             if group.count >= self._runs
+            and any(
+                name in grown if name in counted else _UNTRACKED in grown for name in group.types
+            )
         }
+
+
+def _rounds(looked_at: int) -> int:
+    """After how many rounds chance alone lets something grow each time in fewer tests than `ERROR`.
+
+    With nothing that grows, n + 1 measurements are in rising order with probability 1/(n + 1)!.
+    """
+    rounds = 1
+    while looked_at / math.factorial(rounds + 1) >= ERROR:
+        rounds += 1
+    return rounds
 
 
 def outside_calls(groups: list[Group]) -> list[Group]:
