@@ -53,21 +53,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--leaks",
         action="store_true",
-        help="run each test until it is sure whether it leaks, and fail it if it does",
+        help="run each test again, with its fixtures, until it is sure whether it leaks, and fail "
+        "it with who holds what if it does. A clean test takes warm-up + runs runs; a leaking one "
+        "some 200. A test that fails, or passes only once, isn't judged; leave one out with "
+        "@pytest.mark.leaks(allow=True)",
     )
     group.addoption(
         "--leaks-warmup",
         type=int,
         default=2,
         metavar="N",
-        help="runs of a test that may fill caches (default: 2)",
+        help="runs of a test that may fill caches, the first included (default: 2). More spare "
+        "time where many tests fill a cache for longer, since a suspect is run 150 times more",
     )
     group.addoption(
         "--leaks-runs",
         type=int,
         default=3,
         metavar="N",
-        help="runs in each of the rounds that a leak has to show in (default: 3)",
+        help="runs in each of the rounds, after every one of which there has to be more: one "
+        "object a run at least (default: 3). More tell leaks from noise sooner, and take longer",
     )
 
 

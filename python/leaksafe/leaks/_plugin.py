@@ -120,10 +120,12 @@ class LeakPlugin:
         _forget(item)
         if not self._again(item, self._warm_up - 1):
             return None
-        # What a cache of a usual size still takes in has an end. Few tests come this far.
-        if not self._grows(item, _FIRST_ROUNDS) or not self._again(item, _FILLING):
+        suspects = self._grows(item, _FIRST_ROUNDS)
+        # What a cache of a usual size still takes in has an end.
+        if not suspects or not self._again(item, _FILLING):
             return None
-        grown = self._grows(item, _rounds(len(classes()) + 1))
+        # Only what was suspected before counts, so that so many are looked at, and not all classes.
+        grown = suspects & self._grows(item, _rounds(len(suspects)))
         if not grown:
             return None
         found = self._survivors(item, allow, grown)
