@@ -22,7 +22,9 @@ mod python {
     #[pymodule_export]
     use crate::types::flights::{FlightObject, FlightsObject};
     #[pymodule_export]
-    use crate::types::heap::{HeapSnapshot, chains, count_types, cycle, survivors, weigh};
+    use crate::types::heap::{
+        HeapSnapshot, chains, count_types, cycle, instances, survivors, weigh,
+    };
     #[pymodule_export]
     use crate::types::iterator::CacheIterator;
     #[pymodule_export]

@@ -97,6 +97,7 @@ __all__ = [
     "_defer_refcount",
     "_enter",
     "_entry_size",
+    "_instances",
     "_keep",
     "_keys",
     "_living",
@@ -151,6 +152,7 @@ def _chains(
     /,
 ) -> tuple[list[list[Any]], int]: ...
 def _count_types() -> dict[type, int]: ...
+def _instances(classes: list[type], /) -> list[Any]: ...
 def _cycle(object: object, /) -> list[Any]: ...  # noqa: A002  # only by position
 def _survivors(
     objects: list[Any], roots: list[Any], left_out: list[Any], /

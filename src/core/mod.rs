@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod ages;
 mod atomic;
 mod cache;
@@ -20,6 +21,7 @@ mod spread;
 #[cfg(test)]
 mod tests;
 
+pub use addresses::Addresses;
 pub use ages::{Due, NEVER};
 pub use cache::{Cache, Drain, Entry, StoreError};
 pub use graph::{Graph, Ways};

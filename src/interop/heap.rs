@@ -1,15 +1,13 @@
 //! All objects that the collector knows of, and which of them refers to which.
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::refcount;
-use super::referents::{no_memory, spread, visit};
-use crate::core::Graph;
+use super::referents::{no_memory, visit};
+use crate::core::{Addresses, Graph};
 
 /// A node of the graph.
 pub type Node = u32;
@@ -24,7 +22,7 @@ pub struct Heap<'py> {
     objects: Vec<*mut ffi::PyObject>,
     others: Vec<Bound<'py, PyAny>>,
     /// The nodes of all objects; without edges, of `others`.
-    numbers: HashTable<(usize, Node)>,
+    numbers: Addresses,
     /// How many references to anything each object holds, as far as it tells the collector.
     held: Vec<u32>,
     /// The references between the objects, where these are asked for.
@@ -107,7 +105,7 @@ impl<'py> Heap<'py> {
             tracked: tracked(py)?,
             objects: Vec::new(),
             others: Vec::new(),
-            numbers: HashTable::new(),
+            numbers: Addresses::default(),
             held: Vec::new(),
             graph,
             has_plain: false,
@@ -120,10 +118,6 @@ impl<'py> Heap<'py> {
         let count = self.tracked.len();
         self.objects.try_reserve(count).ok()?;
         self.held.try_reserve(count).ok()?;
-        if self.graph.is_some() {
-            let hash = |&(address, _): &(usize, Node)| spread(address);
-            self.numbers.try_reserve(count, hash).ok()?;
-        }
         for at in 0..count {
             // SAFETY: the list is nobody else's and has so many.
             let object = unsafe { ffi::PyList_GET_ITEM(self.tracked.as_ptr(), at.cast_signed()) };
@@ -209,28 +203,17 @@ impl<'py> Heap<'py> {
 
     /// The node of an object, and whether that is new; `None` for want of memory, or numbers.
     fn number(&mut self, object: *mut ffi::PyObject) -> Option<(Node, bool)> {
-        let address = object as usize;
-        let rehash = |&(address, _): &(usize, Node)| spread(address);
-        self.numbers.try_reserve(1, rehash).ok()?;
-        let same = |&(other, _): &(usize, Node)| other == address;
-        match self.numbers.entry(spread(address), same, rehash) {
-            Entry::Occupied(found) => Some((found.get().1, false)),
-            Entry::Vacant(place) => {
-                let number = Node::try_from(self.objects.len()).ok()?;
-                self.objects.try_reserve(1).ok()?;
-                self.objects.push(object);
-                place.insert((address, number));
-                Some((number, true))
-            }
+        let (number, is_new) = self.numbers.number(object as usize)?;
+        if is_new {
+            self.objects.try_reserve(1).ok()?;
+            self.objects.push(object);
         }
+        Some((number, is_new))
     }
 
     /// The node that an object is, where references were asked for.
     pub fn node(&self, object: *mut ffi::PyObject) -> Option<Node> {
-        let address = object as usize;
-        self.numbers
-            .find(spread(address), |&(other, _)| other == address)
-            .map(|&(_, number)| number)
+        self.numbers.find(object as usize)
     }
 
     /// The references, if they were asked for.

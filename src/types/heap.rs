@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use hashbrown::HashTable;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyType};
 
-use crate::core::{Graph, Ways};
+use crate::core::{Addresses, Graph, Ways};
 use crate::interop::heap::{Heap, Node, is_container, tracked};
-use crate::interop::referents::{Worklist, no_memory, spread};
+use crate::interop::referents::{Worklist, no_memory};
 use crate::interop::sizes::Scales;
 
 /// Objects, each held by the next.
@@ -20,7 +19,6 @@ type Group<'py> = (Chain<'py>, Vec<Bound<'py, PyAny>>, usize, u64);
 
 /// An object that was there, without a hold on it.
 struct Seen {
-    address: usize,
     class: usize,
     held: u32,
 }
@@ -28,7 +26,9 @@ struct Seen {
 /// The objects that there were when it was made, without a reference to any: what is new is told by address and class.
 #[pyclass(frozen, name = "_HeapSnapshot", module = "leaksafe._core")]
 pub struct HeapSnapshot {
-    seen: HashTable<Seen>,
+    addresses: Addresses,
+    /// What was there, by the number of its address.
+    seen: Vec<Seen>,
 }
 
 #[pymethods]
@@ -36,21 +36,19 @@ impl HeapSnapshot {
     #[new]
     fn new(py: Python<'_>) -> PyResult<Self> {
         let heap = Heap::objects_only(py)?;
-        let mut seen = HashTable::new();
-        let rehash = |seen: &Seen| spread(seen.address);
-        seen.try_reserve(heap.len(), rehash)
+        let mut addresses = Addresses::default();
+        let mut seen = Vec::new();
+        seen.try_reserve_exact(heap.len())
             .map_err(|_| no_memory())?;
         for (object, held) in heap.objects() {
             let address = object.as_ptr() as usize;
             let class = object.get_type_ptr() as usize;
-            let known = Seen {
-                address,
-                class,
-                held,
-            };
-            seen.insert_unique(spread(address), known, rehash);
+            let (_, is_new) = addresses.number(address).ok_or_else(no_memory)?;
+            if is_new {
+                seen.push(Seen { class, held });
+            }
         }
-        Ok(Self { seen })
+        Ok(Self { addresses, seen })
     }
 
     fn __len__(&self) -> usize {
@@ -69,8 +67,9 @@ impl HeapSnapshot {
             let address = object.as_ptr() as usize;
             let class = object.get_type_ptr() as usize;
             let before = self
-                .seen
-                .find(spread(address), |seen| seen.address == address)
+                .addresses
+                .find(address)
+                .map(|number| &self.seen[number as usize])
                 .filter(|seen| seen.class == class);
             match before {
                 None => new.push(object.to_owned()),
@@ -101,6 +100,20 @@ pub fn count_types(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
         answer.set_item(class, count)?;
     }
     Ok(answer)
+}
+
+/// What the collector tracks that is of exactly one of some classes.
+#[pyfunction(name = "_instances")]
+#[pyo3(signature = (classes, /))]
+pub fn instances<'py>(
+    py: Python<'py>,
+    classes: Vec<Bound<'py, PyType>>,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let is_wanted = |object: &Bound<'py, PyAny>| {
+        let class = object.get_type_ptr();
+        classes.iter().any(|wanted| wanted.as_type_ptr() == class)
+    };
+    Ok(tracked(py)?.iter().filter(is_wanted).collect())
 }
 
 /// The nodes of some objects.
@@ -253,6 +266,9 @@ pub fn survivors<'py>(
     roots: &Bound<'py, PyList>,
     left_out: &Bound<'py, PyList>,
 ) -> PyResult<(Vec<Group<'py>>, Vec<Bound<'py, PyAny>>)> {
+    if objects.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
     let py = objects.py();
     let heap = Heap::with_references(py, &[])?;
     let Some(graph) = heap.graph() else {

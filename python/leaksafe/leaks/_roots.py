@@ -9,6 +9,7 @@ from pathlib import PurePath
 from types import FrameType, ModuleType
 from typing import Any, cast
 
+from leaksafe import _core
 from leaksafe.leaks import _plain
 
 _OURS = "leaksafe.leaks"
@@ -125,11 +126,8 @@ def _tasks() -> list[tuple[Any, str]]:
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:
         return []
-    import gc  # noqa: PLC0415  # only where there are tasks
-
-    kinds = tuple({asyncio.tasks.Task, asyncio.tasks._PyTask})
-    tasks = [one for one in gc.get_objects() if type(one) in kinds and not one.done()]
-    return [(task, f"running task {task.get_name()!r}") for task in tasks]
+    tasks = _core._instances([asyncio.tasks.Task, asyncio.tasks._PyTask])
+    return [(task, f"running task {task.get_name()!r}") for task in tasks if not task.done()]
 
 
 class _Probe:
@@ -154,11 +152,8 @@ def _atexit_callbacks() -> list[Any]:
 
 def _thread_local_values() -> list[dict[str, Any]]:
     """The values of this thread in each `threading.local` that runs no code when it is asked."""
-    import gc  # noqa: PLC0415
-
     kind = threading.local
-    locals_ = [one for one in gc.get_objects() if type(one) is kind]
-    return [kind.__getattribute__(one, "__dict__") for one in locals_]
+    return [kind.__getattribute__(one, "__dict__") for one in _core._instances([kind])]
 
 
 def _callable_name(thing: object) -> str:
