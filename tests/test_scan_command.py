@@ -215,7 +215,7 @@ def test_the_command_without_arguments_says_what_there_is(
 ) -> None:
     assert main([]) == 0
     out = capsys.readouterr().out
-    for command in ("demo", "scan"):
+    for command in ("demo", "scan", "run", "census"):
         assert f"\n  {command} " in out
 
 

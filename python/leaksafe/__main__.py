@@ -29,9 +29,23 @@ def _scan(arguments: Sequence[str]) -> int:
     return main(arguments, "leaksafe scan")
 
 
+def _run(arguments: Sequence[str]) -> int:
+    from leaksafe.leaks._command import run  # noqa: PLC0415
+
+    return run(arguments)
+
+
+def _census(arguments: Sequence[str]) -> int:
+    from leaksafe.leaks._command import show_census  # noqa: PLC0415
+
+    return show_census(arguments)
+
+
 COMMANDS = {
     "demo": Command("watch everyday leaks beside their cures, measured live", _demo),
     "scan": Command("find code that leaks, by reading it: leaksafe scan src", _scan),
+    "run": Command("run a program, and report what outlives it: leaksafe run script.py", _run),
+    "census": Command("run a program, and show the caches that it ends with", _census),
 }
 
 

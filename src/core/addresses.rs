@@ -98,12 +98,13 @@ mod tests {
         ) {
             let mut addresses = Addresses::default();
             let mut model = HashMap::new();
+            let mut next = 0;
             for grain in grains {
                 let address = grain * GRAIN + odd;
                 prop_assert_eq!(addresses.find(address), model.get(&address).copied());
-                let next = u32::try_from(model.len()).unwrap();
                 let is_new = !model.contains_key(&address);
                 let number = *model.entry(address).or_insert(next);
+                next += u32::from(is_new);
                 prop_assert_eq!(addresses.number(address), Some((number, is_new)));
                 prop_assert_eq!(addresses.find(address), Some(number));
             }

@@ -105,15 +105,14 @@ pub fn count_types(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 /// What the collector tracks that is of exactly one of some classes.
 #[pyfunction(name = "_instances")]
 #[pyo3(signature = (classes, /))]
-pub fn instances<'py>(
-    py: Python<'py>,
-    classes: Vec<Bound<'py, PyType>>,
-) -> PyResult<Vec<Bound<'py, PyAny>>> {
+pub fn instances<'py>(classes: &Bound<'py, PyList>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let objects = tracked(classes.py())?;
+    let classes: Vec<_> = classes.iter().collect();
     let is_wanted = |object: &Bound<'py, PyAny>| {
-        let class = object.get_type_ptr();
-        classes.iter().any(|wanted| wanted.as_type_ptr() == class)
+        let class = object.get_type_ptr().cast();
+        classes.iter().any(|wanted| wanted.as_ptr() == class)
     };
-    Ok(tracked(py)?.iter().filter(is_wanted).collect())
+    Ok(objects.iter().filter(is_wanted).collect())
 }
 
 /// The nodes of some objects.
