@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cachetools check bench bench-threads soak miri clean ready-to-test
+.PHONY: help demo docs test test-cachetools check bench bench-threads soak miri clean ready-to-test
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -18,14 +18,17 @@ help: ## say what there is (the default)
 demo: $(VENV)/.built ## everyday leaks and their cures side by side, on real input
 	@$(PY) -m leaksafe.demo $(ARGS)
 
-test: ready-to-test $(VENV)/.group-lint ## all tests and checks, the free-threaded ones too where there is such a Python
+docs: $(VENV)/.built $(VENV)/.group-docs ## the site of the documentation, in target/site
+	@$(PY) tools/build_docs.py
+
+test: ready-to-test $(VENV)/.group-lint $(VENV)/.group-docs ## all tests and checks, the free-threaded ones too where there is such a Python
 	@tools/check-rust rustfmt clippy
 	@$(PY) tools/run_checks.py
 
 test-cachetools: $(VENV)/.built ## cachetools' own tests, fetched, against leaksafe.compat.cachetools
 	@$(PY) tools/test-cachetools
 
-check: ready-to-test $(VENV)/.group-lint ## the checks that take little time
+check: ready-to-test $(VENV)/.group-lint $(VENV)/.group-docs ## the checks that take little time
 	@tools/check-rust rustfmt clippy
 	@$(PY) tools/run_checks.py --quick
 

@@ -66,6 +66,7 @@ def quick() -> Iterator[Check]:
     yield Check("cargo test", ["cargo", "test", "--no-default-features"])
     yield Check("ruff", module("ruff", "check"))
     yield Check("ruff format", module("ruff", "format", "--check"))
+    yield Check("docs", [sys.executable, "tools/build_docs.py"])
     # What runs each case in a process of its own takes minutes.
     apart = ["--ignore=tests/guarantees", "--ignore=tests/hostile"]
     yield Check("pytest", module("pytest", "-q", *apart))
@@ -100,7 +101,16 @@ def free_threaded(interpreter: str) -> Iterator[Check]:
     # Each test by several threads at once, but for those that share what is the process's.
     parallel = [".venv-t/bin/python", "-m", "pytest", "-q", "--parallel-threads=2"]
     # What is Python only, and the same in both builds, was seen in the other.
-    same = ["test_demo.py", "test_docs.py", "test_leaks_p*.py", "test_scan*.py"]
+    same = [
+        "test_demo.py",
+        "test_docs.py",
+        "test_examples.py",
+        "test_leaks_p*.py",
+        "test_run_command.py",
+        "test_safety.py",
+        "test_scan*.py",
+        "tools",
+    ]
     yield Check("free-threaded pytest", parallel + [f"--ignore-glob=tests/{name}" for name in same])
 
 
