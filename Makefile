@@ -18,7 +18,7 @@ help: ## say what there is (the default)
 demo: $(VENV)/.built ## everyday leaks and their cures side by side, on real input
 	@$(PY) -m leaksafe.demo $(ARGS)
 
-docs: $(VENV)/.built $(VENV)/.group-docs ## the site of the documentation, in target/site
+docs: $(VENV)/.built $(VENV)/.group-docs ## the site of the documentation, in target/docs/html
 	@$(PY) tools/build_docs.py
 
 test: ready-to-test $(VENV)/.group-lint $(VENV)/.group-docs ## all tests and checks, the free-threaded ones too where there is such a Python

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,48 @@ def test_signatures_can_be_inspected() -> None:
     }
     for name, parameters in signatures.items():
         assert list(inspect.signature(getattr(leaksafe.LRUCache, name)).parameters) == parameters
+
+
+def test_every_page_is_in_the_site() -> None:
+    def targets(part: Any) -> Iterator[str]:
+        if isinstance(part, str):
+            yield part
+        else:
+            for one in part.values() if isinstance(part, dict) else part:
+                yield from targets(one)
+
+    config = tomllib.loads((ROOT / "docs" / "zensical.toml").read_text(encoding="utf-8"))
+    listed = list(targets(config["project"]["nav"]))
+    assert len(listed) == len(set(listed))
+    # Those that tools/build_docs.py makes.
+    made = {"readme.md", "changelog.md"} | {one for one in listed if one.startswith("reference/")}
+    assert set(listed) - made == {page.name for page in PAGES if page.parent.name == "docs"}
+
+
+def test_the_drawing_of_the_house_is_true() -> None:
+    text = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    drawing = text.split("```text\n")[1].split("```")[0]
+    where, seen = ROOT, 0
+    for line in drawing.splitlines():
+        # What is drawn ends where two spaces and words begin that name no file.
+        for name in re.findall(r"(?<!\S)[\w./]+(?:/|\.rs|\.pyi?)(?!\S)", line):
+            if name.startswith(("python/", "src/")):
+                where = ROOT / name
+            assert (where if where == ROOT / name else where / name).exists(), name
+            seen += 1
+    assert seen > 30
+
+
+def test_the_pages_of_leaks_are_complete() -> None:
+    """Each says what the pattern is, why it leaks, the cure, and how to see it."""
+    pages = sorted((ROOT / "docs").glob("leak-*.md"))
+    assert len(pages) == 5
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+        assert [one for one in headings if not one.startswith("The usual cure")] == [
+            "The pattern",
+            "Why it leaks",
+            "The cure",
+            "How to see it",
+        ], page.name

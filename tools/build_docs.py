@@ -1,4 +1,4 @@
-"""Builds the site of the documentation into `target/site`, and fails at any warning.
+"""Builds the site of the documentation into `target/docs/html`, and fails at any warning.
 
 The pages are those of `docs/`, as they are read in the repository. Added to them are what lies
 beside `docs/` (the README, the changelog, the licences) and a reference, made from the docstrings.
@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
-WORK = ROOT / "target" / "site-source"
-PAGES = WORK / "docs"
+WORK = ROOT / "target" / "docs"
+PAGES = WORK / "source"
 # What lies beside docs/, and the name that it has in the site.
 BESIDE = {
     "README.md": "readme.md",
@@ -75,7 +75,9 @@ def signature(thing: object) -> str:
     except (TypeError, ValueError):
         return ""
     plain = [one.replace(annotation=one.empty) for one in found.parameters.values()]
-    return str(found.replace(parameters=plain, return_annotation=found.empty))
+    text = str(found.replace(parameters=plain, return_annotation=found.empty))
+    text = re.sub(r"\((?:self|cls)(?:, /)?(?:, )?", "(", text).replace("=Ellipsis", "=...")
+    return text if len(text) < 60 else text.replace("(", "(\n    ", 1).replace(", ", ",\n    ")
 
 
 def described(name: str, thing: object, level: int) -> Iterator[str]:
@@ -83,7 +85,7 @@ def described(name: str, thing: object, level: int) -> Iterator[str]:
     text = inspect.getdoc(thing) if not isinstance(thing, str) else None
     if not text:
         return
-    yield from ("", f"{'#' * level} {name.rpartition('.')[2]}", "")
+    yield from ("", f"{'#' * level} {name}", "")
     if how := signature(thing):
         yield from ("```python", f"{name}{how}", "```", "")
     yield from as_markdown(text)
@@ -118,7 +120,7 @@ def main() -> int:
     command = ["build", "--strict", "--clean", "--config-file", str(WORK / "zensical.toml")]
     ended = subprocess.run([sys.executable, "-m", "zensical", *command], check=False)
     if ended.returncode == 0:
-        print(f"built: {(ROOT / 'target' / 'site' / 'index.html').relative_to(ROOT)}")
+        print("built:", (WORK / "html" / "index.html").relative_to(ROOT))
     return ended.returncode
 
 
