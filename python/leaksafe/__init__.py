@@ -1,5 +1,6 @@
 """Data structures that cannot leak."""
 
+from leaksafe import _attributes as _attributes
 from leaksafe import _exit as _exit
 from leaksafe import _logging as _logging
 from leaksafe._cached import cached
