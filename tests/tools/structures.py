@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from leaksafe import (
@@ -59,7 +60,7 @@ def method(things: Sequence[Thing]) -> Any:
 def registry(things: Sequence[Thing]) -> Any:
     made: Registry[int, Thing] = Registry(None)
     for thing in things:
-        made.get_or_create(thing.number, lambda thing=thing: thing)
+        made.get_or_create(thing.number, partial(things.__getitem__, thing.number))
     return made
 
 
