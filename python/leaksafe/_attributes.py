@@ -2,8 +2,8 @@
 
 `pympler.asizeof` is one: of an object it follows `__dict__` and what `__slots__` names, and so sees
 nothing of what is in an extension type, the standard library's included. It reads a slot that
-begins with two underscores under its mangled name, `_Class__slot__`, whereas `copyreg` takes the name
-as it stands, finds no such attribute, and copies and pickles nothing of it.
+begins with two underscores under its mangled name, `_Class__slot__`, whereas `copyreg` takes the
+name as it stands, finds no such attribute, and copies and pickles nothing of it.
 """
 
 from __future__ import annotations
