@@ -57,7 +57,7 @@ mod python {
     use crate::types::weigher::entry_size;
 
     #[pymodule_export]
-    use crate::types::sweeper::{forked, pause, run_once, state, stop};
+    use crate::types::sweeper::{pause, run_once, state};
     use crate::types::ttl_cache::TtlCache;
 
     #[pymodule_export]
@@ -65,13 +65,6 @@ mod python {
     const __version__: &str = env!("CARGO_PKG_VERSION");
     #[pymodule_export]
     const TRACEMALLOC_DOMAIN: u32 = crate::interop::trace::DOMAIN;
-
-    /// Lets log records of this level of `logging`, and graver ones, pass from now on.
-    #[pyfunction]
-    #[pyo3(signature = (level, /))]
-    fn set_log_level(level: i64) {
-        crate::interop::logging::set_level(level);
-    }
 
     /// Lets threads that call an object leave its reference count alone, where there is no GIL.
     #[pyfunction]
@@ -98,11 +91,12 @@ mod python {
         let py = module.py();
         crate::interop::interpreter::refuse_subinterpreters(py)?;
         crate::interop::clock::prepare();
-        crate::interop::logging::install(py)?;
+        crate::interop::logging::prepare(py)?;
         crate::interop::flight::prepare(py)?;
         crate::interop::call::prepare(py)?;
         crate::types::singleton::prepare(module)?;
         crate::types::stats::prepare(py)?;
+        crate::types::sweeper::prepare(py)?;
         crate::types::weigher::prepare(module)?;
         crate::types::lru_function::prepare(py)?;
         crate::interop::hot::install::<LruCache>(py)?;

@@ -1,50 +1,39 @@
-"""Data structures that cannot leak."""
+"""Data structures that cannot leak.
 
-from leaksafe import _attributes as _attributes
-from leaksafe import _exit as _exit
-from leaksafe import _logging as _logging
-from leaksafe._cached import cached
-from leaksafe._cached_property import cached_property
-from leaksafe._census import Living, census, clear_all
-from leaksafe._core import LRUCache, TTLCache, __version__, deep_sizeof, weakattr
-from leaksafe._functions import LeakWarning, cache, lru_cache, ttl_cache
-from leaksafe._lazy import LazyObjects, LiveBoundError, lazy
-from leaksafe._owned import per_instance, weak_callback
-from leaksafe._registry import Registry
-from leaksafe._singleton import singleton
-from leaksafe._stats import CacheStats, Removals
-from leaksafe._weak_cache import WeakCache
-from leaksafe._weak_mappings import WeakIdDictionary, WeakKeyDictionary, WeakValueDictionary
-from leaksafe._weak_members import WeakList, WeakSet
+Each name is imported when it is first asked for, with what it needs and no more. What type checkers
+see is in `__init__.pyi`.
+"""
 
-__all__ = [
-    "CacheStats",
-    "LRUCache",
-    "LazyObjects",
-    "LeakWarning",
-    "LiveBoundError",
-    "Living",
-    "Registry",
-    "Removals",
-    "TTLCache",
-    "WeakCache",
-    "WeakIdDictionary",
-    "WeakKeyDictionary",
-    "WeakList",
-    "WeakSet",
-    "WeakValueDictionary",
-    "__version__",
-    "cache",
-    "cached",
-    "cached_property",
-    "census",
-    "clear_all",
-    "deep_sizeof",
-    "lazy",
-    "lru_cache",
-    "per_instance",
-    "singleton",
-    "ttl_cache",
-    "weak_callback",
-    "weakattr",
-]
+from importlib import import_module
+
+_NAMES = {
+    "_cached": ("cached",),
+    "_cached_property": ("cached_property",),
+    "_census": ("Living", "census", "clear_all"),
+    "_core": ("LRUCache", "TTLCache", "__version__", "deep_sizeof", "weakattr"),
+    "_functions": ("LeakWarning", "cache", "lru_cache", "ttl_cache"),
+    "_lazy": ("LazyObjects", "LiveBoundError", "lazy"),
+    "_owned": ("per_instance", "weak_callback"),
+    "_registry": ("Registry",),
+    "_singleton": ("singleton",),
+    "_stats": ("CacheStats", "Removals"),
+    "_weak_cache": ("WeakCache",),
+    "_weak_mappings": ("WeakIdDictionary", "WeakKeyDictionary", "WeakValueDictionary"),
+    "_weak_members": ("WeakList", "WeakSet"),
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = list(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]  # the stub has them
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    import_module(f"{__name__}._attributes")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -80,7 +80,7 @@ class AsyncKeeper(Keeper):
         try:
             await self._awaited.once(call.key, call.look_for_new, call.make, call.keep)
         except Exception:  # noqa: BLE001  # nobody waits for it
-            _refresh.logger.exception("a result could not be computed anew")
+            _refresh.logger().exception("a result could not be computed anew")
 
 
 class _Call:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from leaksafe import _results
@@ -16,10 +14,17 @@ from leaksafe._core import (
     _LruFunction,  # pyright: ignore[reportPrivateUsage]
 )
 from leaksafe._functions import finish
+from leaksafe._kinds import (
+    is_async_generator_function,
+    is_coroutine_function,
+    is_generator_function,
+)
 from leaksafe._parameters import describe
 from leaksafe._results import Keeper, Options
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from leaksafe._core import _CacheParameters  # pyright: ignore[reportPrivateUsage]
 
 _P = ParamSpec("_P")
@@ -189,7 +194,7 @@ def cached(
 
     def decorate(user_function: Callable[..., Any]) -> object:
         _refuse(user_function)
-        coroutine = inspect.iscoroutinefunction(user_function)
+        coroutine = is_coroutine_function(user_function)
         if coroutine and not single_flight:
             raise TypeError(
                 f"{getattr(user_function, '__qualname__', user_function)} is an async def, whose "
@@ -243,8 +248,11 @@ def _check_bounds(cache: object, maxsize: object, bounds: dict[str, Any]) -> Non
 def _seconds(value: object, what: str, *, endless: bool = False) -> float | None:
     if value is None:
         return None
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
+    if not isinstance(value, int | float):
+        from datetime import timedelta  # noqa: PLC0415
+
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(
             f"{what} must be a float or a timedelta, not {type(value).__name__}: {value!r}"
@@ -268,7 +276,7 @@ def _refuse(function: Callable[..., object]) -> None:
         raise TypeError(f"cached needs a function, not a {kind}: it goes below @{kind}")
     if not callable(function):
         raise TypeError(f"cached needs a callable, not {kind}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if is_generator_function(function) or is_async_generator_function(function):
         raise TypeError(
             f"{its_name} is a generator function: each call makes a generator, which can be looped "
             "over only once, and cached would return the same one again. Return a list or a tuple "
@@ -286,7 +294,7 @@ def _keeper_class(coroutine: bool) -> type[Keeper]:
 
 def refuse_async(function: object, decorator: str) -> None:
     """Raise for a coroutine function."""
-    if inspect.iscoroutinefunction(function):
+    if is_coroutine_function(function):
         its_name = getattr(function, "__qualname__", repr(function))
         raise TypeError(
             f"{its_name} is an async def: each call makes a coroutine, {decorator} would return "

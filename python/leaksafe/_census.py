@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
+import sys
+from types import FrameType
 from typing import Any, NamedTuple, cast
 
 from leaksafe import _results
@@ -91,7 +92,7 @@ def clear_all() -> None:
 
 def place() -> str | None:
     """Return where the nearest code outside this package is."""
-    frame = inspect.currentframe()
+    frame: FrameType | None = sys._getframe()  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         if str(frame.f_globals.get("__name__")).split(".")[0] != __package__:
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Coroutine
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from leaksafe._kinds import is_awaitable
 
 if TYPE_CHECKING:
     import asyncio
@@ -99,4 +100,4 @@ def fail_together(errors: list[BaseException], what: str) -> None:
 
 
 def _awaitable(result: object) -> Awaitable[Any] | None:
-    return result if inspect.isawaitable(result) else None
+    return result if is_awaitable(result) else None

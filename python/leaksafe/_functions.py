@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from functools import update_wrapper
@@ -14,6 +13,7 @@ from leaksafe._core import (
     _enter,  # pyright: ignore[reportPrivateUsage]
     _LruFunction,  # pyright: ignore[reportPrivateUsage]
 )
+from leaksafe._kinds import is_coroutine_function
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -243,7 +243,7 @@ def _cached(
             f"{name} needs a callable, not {type(function).__name__}"
             + (below if isinstance(function, classmethod | property) else "")
         )
-    coroutine = inspect.iscoroutinefunction(function)
+    coroutine = is_coroutine_function(function)
     weakly = bool(weak_self)
     if age is None:
         wrapper = _LruFunction(
@@ -270,7 +270,7 @@ def finish(
 ) -> None:
     """Give a wrapper what it has from its function, and note that it lives."""
     update_wrapper(wrapper, function)
-    if inspect.iscoroutinefunction(function):
+    if is_coroutine_function(function):
         _mark_coroutine_function(wrapper)
     # After update_wrapper: that copies the attributes of what may be a cached function, too.
     wrapper.cache_parameters = parameters
@@ -284,6 +284,8 @@ def finish(
 
 def _mark_coroutine_function(wrapper: Any) -> None:  # noqa: ANN401  # it gets attributes
     """Have `inspect` and `asyncio` see that calls make coroutines."""
+    import inspect  # noqa: PLC0415
+
     if sys.version_info >= (3, 12):
         inspect.markcoroutinefunction(wrapper)
         return

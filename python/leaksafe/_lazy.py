@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import reprlib
 import sys
 import time
@@ -15,7 +14,7 @@ from operator import index as as_index
 from typing import Any, Generic, ParamSpec, Protocol, SupportsIndex, TypeVar, final, overload
 
 from leaksafe._core import LRUCache
-from leaksafe._holders import holders
+from leaksafe._kinds import is_async_generator_function, is_generator_function
 from leaksafe._weak_mappings import WeakValueDictionary
 
 _S_co = TypeVar("_S_co", covariant=True)
@@ -407,6 +406,8 @@ class _Watched(Generic[_T]):
         kind = type(made)
         del made
         if len(self._living) > most and (live := self._collect(most)) > most:
+            from leaksafe._holders import holders  # noqa: PLC0415  # it imports inspect
+
             references = list(self._living.values())[:-1]
             found = [one for one in (reference() for reference in references) if one is not None]
             text = holders(found)
@@ -468,10 +469,10 @@ def lazy(function: Callable[_P, Iterable[_T]], /) -> Callable[_P, Iterable[_T]]:
     raise `TypeError` at once. A loop that is left closes its generator at once. What is returned
     holds the arguments and nothing else, and can be pickled where these and the function can.
     """
-    if not inspect.isgeneratorfunction(function):
+    if not is_generator_function(function):
         raise TypeError(
             f"lazy decorates a function that yields, and {_name(function)} is none"
-            + (": an async one can't be looped over" * inspect.isasyncgenfunction(function))
+            + (": an async one can't be looped over" * is_async_generator_function(function))
         )
     generator_function: Callable[..., Any] = function
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
 
 def describe(function: Callable[..., Any]) -> tuple[object, ...] | None:
     """Describe a function's parameters, for calls that mean the same; None if they aren't known."""
+    import inspect  # noqa: PLC0415
+
     try:
         # What wraps a function has its own.
         parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
@@ -54,6 +55,8 @@ def _named(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Iterator[tuple[str, Any]]:
     """The arguments of a call with what they are called."""
+    import inspect  # noqa: PLC0415
+
     try:
         bound = inspect.signature(function, follow_wrapped=False).bind(*args, **kwargs)
     except (TypeError, ValueError):

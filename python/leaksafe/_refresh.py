@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 import os
 import threading
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+    from concurrent.futures import ThreadPoolExecutor
 
 _THREADS = 4
 _WAITING = 256
 """So many, at most, run or wait; what is above stays old until it is asked for again."""
 
-logger = logging.getLogger("leaksafe.refresh")
-"""Failures behind callers' backs. It speaks up though the logger `leaksafe` is off by default."""
-if logger.level == logging.NOTSET:
-    logger.setLevel(logging.WARNING)
+
+def logger() -> logging.Logger:
+    """Failures behind callers' backs. It speaks up though `leaksafe` is off by default."""
+    import logging  # noqa: PLC0415
+
+    found = logging.getLogger("leaksafe.refresh")
+    if found.level == logging.NOTSET:
+        found.setLevel(logging.WARNING)
+    return found
 
 
 class _Pool:
@@ -28,20 +36,21 @@ class _Pool:
         self._under_way: set[Hashable] = set()
 
     def run(self, key: Hashable, compute: Callable[[], object]) -> None:
+        try:
+            threads = self._threads or self._made()
+        except RuntimeError:  # the interpreter is about to exit
+            return
         with self._lock:
             if key in self._under_way or len(self._under_way) >= _WAITING:
                 return
             self._under_way.add(key)
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="leaksafe-refresh")
-            threads = self._threads
         context = contextvars.copy_context()
 
         def task() -> None:
             try:
                 context.run(compute)
-            except BaseException:  # in a pool's thread: nobody else would hear of it
-                logger.exception("a result could not be computed anew")
+            except BaseException:  # noqa: BLE001  # in a pool's thread: nobody else would hear of it
+                logger().exception("a result could not be computed anew")
             finally:
                 with self._lock:
                     self._under_way.discard(key)
@@ -51,6 +60,14 @@ class _Pool:
         except RuntimeError:  # the interpreter is about to exit
             with self._lock:
                 self._under_way.discard(key)
+
+    def _made(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="leaksafe-refresh")
+        with self._lock:
+            self._threads = self._threads or threads
+            return self._threads
 
 
 _pool = _Pool()

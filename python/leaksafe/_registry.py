@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, NoReturn, Self, SupportsIndex, TypeVar, cast
 from weakref import ref
@@ -16,9 +14,11 @@ from leaksafe._core import (
     _adopt,  # pyright: ignore[reportPrivateUsage]
     _Registry,  # pyright: ignore[reportPrivateUsage]
 )
+from leaksafe._kinds import is_awaitable
 
 if TYPE_CHECKING:
     import asyncio
+    from datetime import timedelta
 
     from leaksafe._async_flights import Flights
 
@@ -173,7 +173,7 @@ class Registry(_Registry[_K, _V]):
             _making.set(own)
             try:
                 coming = factory()
-                if not inspect.isawaitable(coming):
+                if not is_awaitable(coming):
                     raise TypeError(
                         "factory must return what can be awaited, such as a coroutine, not "
                         f"{type(coming).__name__}: get_or_create takes what returns the instance"

@@ -262,7 +262,7 @@ class Keeper:
         """Return the last result in place of an error, in a tuple, where there is one."""
         stale = self._stale(key)
         if stale is not None:
-            _refresh.logger.warning(
+            _refresh.logger().warning(
                 "%r failed; its last result is answered", self._name, exc_info=error
             )
         return stale

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar, final, overload
@@ -14,6 +13,7 @@ from leaksafe._core import (
     _single,  # pyright: ignore[reportPrivateUsage]
     _singletons,  # pyright: ignore[reportPrivateUsage]
 )
+from leaksafe._kinds import is_coroutine_function
 
 _C = TypeVar("_C", bound=type[Any])
 
@@ -176,7 +176,7 @@ def _close(chosen: Callable[[_Single], bool]) -> None:
 def _close_one(instance: object) -> None:
     # What is awaited needs a loop, and which one that is, nobody here can know.
     close = getattr(instance, "close", None)
-    if callable(close) and not inspect.iscoroutinefunction(close):
+    if callable(close) and not is_coroutine_function(close):
         close()
     elif leave := getattr(type(instance), "__exit__", None):
         leave(instance, None, None, None)

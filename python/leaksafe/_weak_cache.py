@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, ItemsView, Iterator, MutableMapping, ValuesView
-from datetime import timedelta
-from typing import Any, Self, SupportsIndex, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias, TypeVar, overload
 
 from leaksafe._core import (
     _adopt,  # pyright: ignore[reportPrivateUsage]
@@ -12,9 +11,13 @@ from leaksafe._core import (
     _WeakCache,  # pyright: ignore[reportPrivateUsage]
 )
 
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    _Lifetime: TypeAlias = float | timedelta
+
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_Lifetime: TypeAlias = float | timedelta
 
 
 _ABSENT: Any = object()

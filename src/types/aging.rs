@@ -212,7 +212,8 @@ pub fn nanoseconds(span: f64) -> u64 {
 /// # Errors
 /// `TypeError` or `ValueError`, naming `what` and the value.
 pub fn seconds(value: &Bound<'_, PyAny>, what: &str, allowed: &str) -> PyResult<f64> {
-    let seconds = if value.is_instance_of::<PyDelta>() {
+    // Asking for the type imports `datetime`.
+    let seconds = if !is_number(value) && value.is_instance_of::<PyDelta>() {
         value
             .call_method0(intern!(value.py(), "total_seconds"))?
             .extract()?
@@ -228,9 +229,12 @@ pub fn seconds(value: &Bound<'_, PyAny>, what: &str, allowed: &str) -> PyResult<
     }
 }
 
+fn is_number(value: &Bound<'_, PyAny>) -> bool {
+    value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()
+}
+
 fn number(value: &Bound<'_, PyAny>, what: &str, allowed: &str) -> PyResult<f64> {
-    let is_number = value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>();
-    if !is_number || value.is_instance_of::<PyBool>() {
+    if !is_number(value) || value.is_instance_of::<PyBool>() {
         return Err(PyTypeError::new_err(format!(
             "{what} must be {allowed}, in seconds, not {}",
             value.get_type().name()?

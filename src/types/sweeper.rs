@@ -12,7 +12,7 @@ use std::time::Duration;
 use pyo3::PyClass;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{IntoPyDict, PyWeakrefMethods, PyWeakrefReference};
 
 use crate::core::NEVER;
 use crate::interop::clock;
@@ -252,9 +252,24 @@ fn slice(py: Python<'_>, address: usize, now: u64) -> Option<(usize, Option<u64>
     sweep(cache.bind(py), now)
 }
 
-/// Stops the thread for good. For the interpreter's exit.
-#[pyfunction(name = "_sweeper_stop")]
-pub fn stop(py: Python<'_>) {
+/// Has the thread stopped when the interpreter exits, after the handlers that are registered later, which may still use
+/// caches; and a forked child have its own.
+///
+/// # Errors
+/// When `atexit` or `os` refuses.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    py.import("atexit")?
+        .call_method1("register", (wrap_pyfunction!(stop, py)?,))?;
+    if let Some(register) = py.import("os")?.getattr_opt("register_at_fork")? {
+        let handlers = [("after_in_child", wrap_pyfunction!(forked, py)?)].into_py_dict(py)?;
+        register.call((), Some(&handlers))?;
+    }
+    Ok(())
+}
+
+/// Stops the thread for good.
+#[pyfunction]
+fn stop(py: Python<'_>) {
     let worker = REGISTRY.with(py, |registry| {
         registry.stopped = true;
         LOOK.store(true, Ordering::Release);
@@ -272,8 +287,8 @@ pub fn stop(py: Python<'_>) {
 }
 
 /// Gives a forked child a thread of its own, where it needs one.
-#[pyfunction(name = "_sweeper_forked")]
-pub fn forked(py: Python<'_>) {
+#[pyfunction]
+fn forked(py: Python<'_>) {
     REGISTRY.with(py, |registry| {
         // A handle of a thread that isn't there: not to be detached.
         std::mem::forget(registry.worker.take());

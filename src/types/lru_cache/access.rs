@@ -47,7 +47,7 @@ impl hot::Mapping for LruCache {
         value: &Bound<'py, PyAny>,
     ) -> Option<[Bound<'py, PyAny>; 2]> {
         let py = key.py();
-        if logging::enabled(log::Level::Debug) {
+        if logging::enabled(py, log::Level::Debug) {
             return None;
         }
         let now = match self.timing() {

@@ -44,7 +44,7 @@ impl LruCache {
         if change.on_remove.is_some()
             || change.allocated.is_some()
             || change.sweep.is_some()
-            || logging::enabled(log::Level::Debug)
+            || logging::enabled(slf.py(), log::Level::Debug)
         {
             Self::tell(slf, change);
         }
@@ -58,7 +58,7 @@ impl LruCache {
         if let Some(allocated) = change.allocated {
             trace::report(slf.get().address(), allocated);
         }
-        if logging::enabled(log::Level::Debug) && !change.evicted.is_empty() {
+        if !change.evicted.is_empty() && logging::enabled(slf.py(), log::Level::Debug) {
             Self::log_eviction(slf, change.evicted.len());
         }
         let Some(on_remove) = change.on_remove else {

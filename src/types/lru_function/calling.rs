@@ -208,6 +208,7 @@ impl Remembering for LruFunction {
             Timing::Cheap => clock::precise(),
             Timing::Asked => return false,
         };
+        let logged = logging::enabled(py, log::Level::Debug);
         let evicted = self.state.try_with(py, |state| {
             let deadline = state.deadline(now);
             if deadline < state.swept && deadline != NEVER {
@@ -215,7 +216,7 @@ impl Remembering for LruFunction {
             }
             let entries = state.entries.as_mut()?;
             if !state.owners.is_empty()
-                || logging::enabled(log::Level::Debug)
+                || logged
                 || flight.is_some_and(|flight| !flight.is_current())
             {
                 return None;

@@ -157,7 +157,7 @@ impl LruFunction {
         if let Some(due) = sweep {
             Self::watch(slf, due);
         }
-        if logging::enabled(log::Level::Debug) && !evicted.is_empty() {
+        if !evicted.is_empty() && logging::enabled(py, log::Level::Debug) {
             log::debug!(target: logging::TARGET, "{} evicted {} by {}", slf.get().kind(), evicted.len(), Cause::Size.name());
         }
         drop((expired, evicted, unused, references, key));
