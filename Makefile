@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo docs test test-cachetools check bench bench-threads soak miri clean ready-to-test
+.PHONY: help demo docs test test-cachetools check bench bench-threads soak miri wheels clean ready-to-test
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -40,6 +40,10 @@ bench: $(VENV)/.built $(VENV)/.group-bench ## speed and memory beside the peers,
 
 bench-threads: $(VENV)/.built
 	@$(PY) -m benches --only hit --only get --only call-1 --only threads
+
+wheels: $(VENV)/.group-wheels ## the source distribution and a wheel for each Python here, built and tried (into dist/)
+	@tools/check-rust
+	@$(PY) tools/wheels.py $(ARGS)
 
 soak: ready-to-test ## the models of the weak containers for about ten minutes, at random
 	@$(PY) -m pytest -q --timeout=3600 --hypothesis-profile=soak tests/hostile/test_weak.py -k Model
