@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 
@@ -36,3 +37,12 @@ def unraisables(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Unraisable]]:
     monkeypatch.setattr(sys, "unraisablehook", hook)
     yield seen
     seen.clear()
+
+
+@pytest.fixture(scope="module")
+def frozen() -> Iterator[None]:
+    """Many collections needn't look at whatever was there before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
