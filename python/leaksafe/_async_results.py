@@ -39,11 +39,7 @@ class AsyncKeeper(Keeper):
         kwargs: dict[str, Any],
     ) -> tuple[Coroutine[Any, Any, Any], bool]:
         """Return the coroutine of a call's answer, and whether that was there."""
-        key = self._key(receiver, weakly, rest)
-        try:
-            found = self.look(key)
-        except TypeError as error:
-            raise self._unhashable(key, args, kwargs, error) from None
+        key, found = self.found(receiver, weakly, rest, args, kwargs)
         call = _Call(self, key, receiver if weakly else None, args, kwargs)
         if found is None:
             return self._answer(call), False

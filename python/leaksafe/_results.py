@@ -135,11 +135,7 @@ class Keeper:
         kwargs: dict[str, Any],
     ) -> tuple[Any, bool]:
         """Return the answer of a call, and whether it was there."""
-        key = self._key(receiver, weakly, rest)
-        try:
-            found = self.look(key)
-        except TypeError as error:
-            raise self._unhashable(key, args, kwargs, error) from None
+        key, found = self.found(receiver, weakly, rest, args, kwargs)
         if found is not None:
             self._refresh_if_old(key, found[0], receiver if weakly else None, args, kwargs)
             return self._handed_out(found[0]), True
@@ -214,6 +210,25 @@ class Keeper:
 
     def _key(self, receiver: object, weakly: bool, rest: Hashable) -> Key:
         return (self._name, weakref.ref(receiver) if weakly else receiver, rest)
+
+    def found(
+        self,
+        receiver: object,
+        weakly: bool,
+        rest: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> tuple[Key, _Found]:
+        """Return the key of a call, and what `look` says of it."""
+        key = self._key(receiver, weakly, rest)
+        try:
+            return key, self.look(key)
+        except TypeError as error:
+            try:
+                hash(key)
+            except TypeError:
+                raise unhashable(self.function, args, kwargs, error) from None
+            raise
 
     def look(self, key: Hashable, overtime: float = 0.0) -> _Found:
         """The stored value of a key in a tuple, unless it is past its time, or its result gone."""
@@ -374,15 +389,6 @@ class Keeper:
         if after is None or not isinstance(stored, Aged):
             return False
         return time.monotonic() - stored.since >= after
-
-    def _unhashable(
-        self, key: Key, args: tuple[Any, ...], kwargs: dict[str, Any], error: TypeError
-    ) -> BaseException:
-        try:
-            hash(key)
-        except TypeError:
-            return unhashable(self.function, args, kwargs, error)
-        return error
 
 
 def _keys_of(mapping: MutableMapping[Any, Any]) -> list[Any]:

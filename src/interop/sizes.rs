@@ -24,6 +24,16 @@ pub struct Size {
     pub each_reference: usize,
 }
 
+/// The bytes of an instance of a class without what it has allocated.
+///
+/// # Errors
+/// When the class has another `__basicsize__`, which it can't by itself.
+pub fn basic(class: &Bound<'_, PyType>) -> PyResult<usize> {
+    class
+        .getattr(intern!(class.py(), "__basicsize__"))?
+        .extract()
+}
+
 /// How the instances of a class are weighed.
 #[derive(Clone, Copy)]
 enum Measure {

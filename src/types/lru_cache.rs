@@ -32,7 +32,7 @@ use super::weigher::Weigher;
 use crate::core::{Cache, NEVER};
 use crate::interop::equality::hash_of;
 use crate::interop::guard::Guarded;
-use crate::interop::{release, trace};
+use crate::interop::{release, sizes, trace};
 
 pub use self::access::keys;
 pub use self::copying::rebuild;
@@ -555,10 +555,7 @@ impl LruCache {
     }
 
     fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        let fixed: usize = slf
-            .get_type()
-            .getattr(intern!(slf.py(), "__basicsize__"))?
-            .extract()?;
+        let fixed = sizes::basic(&slf.get_type())?;
         Ok(fixed
             + slf.get().look(slf.py(), Cache::allocated_bytes)
             + slf.get().flights.allocated(slf.py())

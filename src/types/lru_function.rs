@@ -21,7 +21,7 @@ use crate::interop::guard::{Guarded, Noted};
 use crate::interop::release::{self, Nesting, Original, release};
 use crate::interop::signature::Signature;
 use crate::interop::vectorcall;
-use crate::interop::{trace, weak};
+use crate::interop::{sizes, trace, weak};
 
 mod ages;
 mod calling;
@@ -411,10 +411,7 @@ impl LruFunction {
     }
 
     fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        let fixed: usize = slf
-            .get_type()
-            .getattr(intern!(slf.py(), "__basicsize__"))?
-            .extract()?;
+        let fixed = sizes::basic(&slf.get_type())?;
         let tables = slf.get().state.with(slf.py(), |state| {
             let entries = state.entries.as_ref().map_or(0, Cache::allocated_bytes);
             entries + state.owners.allocated_bytes()

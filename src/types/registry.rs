@@ -25,7 +25,7 @@ use crate::interop::equality::{Verdict, compare, hash_of};
 use crate::interop::guard::Guarded;
 use crate::interop::lookup::locate;
 use crate::interop::reference::place_of;
-use crate::interop::{clock, hot, release, trace};
+use crate::interop::{clock, hot, release, sizes, trace};
 
 /// The tables, which the callback of weak references has to find.
 struct Shared(Guarded<State>);
@@ -535,10 +535,7 @@ impl Registry {
 
     fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
         let py = slf.py();
-        let fixed: usize = slf
-            .get_type()
-            .getattr(intern!(py, "__basicsize__"))?
-            .extract()?;
+        let fixed = sizes::basic(&slf.get_type())?;
         let this = slf.get();
         let tables = this.shared.0.with(py, |state| state.bytes());
         let lock = this.shared.0.lock_bytes();

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
 use self::state::{Gone, State};
 use super::aging;
@@ -23,7 +23,7 @@ use crate::core::{Cache, NEVER, Slot};
 use crate::interop::equality::{Verdict, compare, hash_of};
 use crate::interop::guard::Guarded;
 use crate::interop::reference::{Reference, place_of};
-use crate::interop::{clock, hot, release, trace};
+use crate::interop::{clock, hot, release, sizes, trace};
 
 /// How many values are held where nobody says.
 const DEFAULT: u64 = 128;
@@ -391,10 +391,7 @@ impl WeakCache {
 
     fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
         let py = slf.py();
-        let fixed: usize = slf
-            .get_type()
-            .getattr(intern!(py, "__basicsize__"))?
-            .extract()?;
+        let fixed = sizes::basic(&slf.get_type())?;
         let this = slf.get();
         let entries = this
             .shared

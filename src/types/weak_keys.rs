@@ -23,6 +23,7 @@ use crate::interop::equality::{self, Verdict, hash_of};
 use crate::interop::hot;
 use crate::interop::lookup::Probe;
 use crate::interop::reference::{self, Reference, is_referable, refers_to};
+use crate::interop::sizes;
 
 const CURE: &str =
     ", which this dictionary needs of its keys: dict and LRUCache hold any hashable key";
@@ -496,10 +497,7 @@ impl WeakKeys {
     }
 
     fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        let fixed: usize = slf
-            .get_type()
-            .getattr(intern!(slf.py(), "__basicsize__"))?
-            .extract()?;
+        let fixed = sizes::basic(&slf.get_type())?;
         Ok(fixed + slf.get().table.allocated(slf.py()))
     }
 

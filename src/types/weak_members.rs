@@ -14,6 +14,7 @@ use super::weak_table::{
 use crate::core::Slot;
 use crate::interop::equality::hash_of;
 use crate::interop::reference::{self, Reference, is_referable, refers_to};
+use crate::interop::sizes;
 
 const CURE: &str = ", which this container needs of what it holds";
 
@@ -341,10 +342,7 @@ impl WeakMembers {
     }
 
     fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        let fixed: usize = slf
-            .get_type()
-            .getattr(intern!(slf.py(), "__basicsize__"))?
-            .extract()?;
+        let fixed = sizes::basic(&slf.get_type())?;
         Ok(fixed + slf.get().0.allocated(slf.py()))
     }
 

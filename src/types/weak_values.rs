@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::arguments::Argument;
 use super::flights::check_factory;
@@ -20,6 +20,7 @@ use crate::core::{Placed, Slot};
 use crate::interop::equality::{Verdict, compare, hash_of};
 use crate::interop::hot;
 use crate::interop::reference::Reference;
+use crate::interop::sizes;
 
 const CURE: &str = ": WeakCache holds any value, what can't be weakly referenced within its bound";
 
@@ -344,10 +345,7 @@ impl WeakValues {
     }
 
     fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        let fixed: usize = slf
-            .get_type()
-            .getattr(intern!(slf.py(), "__basicsize__"))?
-            .extract()?;
+        let fixed = sizes::basic(&slf.get_type())?;
         Ok(fixed + slf.get().0.allocated(slf.py()))
     }
 

@@ -7,14 +7,14 @@ use std::sync::{Arc, Weak};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType, PyWeakrefReference};
-use pyo3::{PyTraverseError, PyTypeInfo, PyVisit, intern};
+use pyo3::{PyTraverseError, PyTypeInfo, PyVisit};
 
 use super::Pair;
 use super::owners::table_bytes;
 use crate::interop::equality::is_atomic;
 use crate::interop::guard::Guarded;
 use crate::interop::release::{Nesting, Original, release};
-use crate::interop::{class, weak};
+use crate::interop::{class, sizes, weak};
 
 /// The one name that results take in the `__dict__` of an instance.
 const RESULTS: &str = "__leaksafe_results__";
@@ -63,10 +63,7 @@ impl Results {
     }
 
     fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        let fixed: usize = slf
-            .get_type()
-            .getattr(intern!(slf.py(), "__basicsize__"))?
-            .extract()?;
+        let fixed = sizes::basic(&slf.get_type())?;
         Ok(fixed
             + slf
                 .get()
