@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo docs test test-cachetools check bench bench-threads soak miri wheels clean ready-to-test
+.PHONY: help demo docs test test-cachetools check bench bench-threads soak miri wheels instructions clean ready-to-test
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -44,6 +44,9 @@ bench-threads: $(VENV)/.built
 wheels: $(VENV)/.group-wheels ## the source distribution and a wheel for each Python here, built and tried (into dist/)
 	@tools/check-rust
 	@$(PY) tools/wheels.py $(ARGS)
+
+instructions: $(VENV)/.built ## note the instructions of the hottest paths, which make test compares with (needs valgrind)
+	@$(PY) tools/instructions.py --write
 
 soak: ready-to-test ## the models of the weak containers for about ten minutes, at random
 	@$(PY) -m pytest -q --timeout=3600 --hypothesis-profile=soak tests/hostile/test_weak.py -k Model

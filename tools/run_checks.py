@@ -82,6 +82,7 @@ def full() -> Iterator[Check]:
     yield Check(
         "stubtest", module("mypy.stubtest", "--allowlist", "tools/stubtest-allowlist", "leaksafe")
     )
+    yield Check("instructions", [sys.executable, "tools/instructions.py"])
     yield Check(f"pytest on {platform.python_version()}", module("pytest", "-q"))
 
 
