@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo docs test test-cachetools check bench bench-threads soak miri wheels instructions clean ready-to-test
+.PHONY: help demo docs test test-cachetools check bench bench-threads safety soak miri wheels instructions clean ready-to-test
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -47,6 +47,9 @@ wheels: $(VENV)/.group-wheels ## the source distribution and a wheel for each Py
 
 instructions: $(VENV)/.built ## note the instructions of the hottest paths, which make test compares with (needs valgrind)
 	@$(PY) tools/instructions.py --write
+
+safety: $(VENV)/.built $(VENV)/.group-bench ## what goes wrong with caches, tried on ours and the peers: docs/safety.md
+	@$(PY) -m safety $(ARGS)
 
 soak: ready-to-test ## the models of the weak containers for about ten minutes, at random
 	@$(PY) -m pytest -q --timeout=3600 --hypothesis-profile=soak tests/hostile/test_weak.py -k Model

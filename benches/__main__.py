@@ -20,6 +20,7 @@ from benches import (
     weak,
     weighing,
 )
+from benches import page as pages
 from benches.measure import Settings, pin
 from benches.peers import Peer, load
 from benches.table import Section, render, summary
@@ -56,6 +57,9 @@ def arguments() -> argparse.Namespace:
         help="fewer and shorter rounds: for a look, not for a verdict",
     )
     parser.add_argument("--json", metavar="PATH", type=Path, help="write the figures there as well")
+    parser.add_argument(
+        "--page", metavar="PATH", type=Path, help="write a page there, and its chart beside it"
+    )
     return parser.parse_args()
 
 
@@ -104,6 +108,10 @@ def main() -> None:
         options.json.write_text(
             json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
+    if options.page is not None:
+        drawing = options.page.with_suffix(".svg")
+        drawing.write_text(pages.chart(sections), encoding="utf-8")
+        options.page.write_text(pages.page(about, sections, drawing.name), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ FOR_COROUTINES = ("no cache", "async-lru")
 INSTALLED = ("cachebox", "lru-dict", "cachetools", "moka-py", "theine")
 
 
-def render(section: Section) -> str:
+def heads_and_cells(section: Section) -> list[list[str]]:
+    """The rows of a section, cell by cell, under their heads."""
     some = [*STANDARD, *FOR_COROUTINES]
     some = [peer for peer in some if any(peer in row.peers for row in section.rows)]
     columns = [*some, *INSTALLED]  # a column of gaps shows an installable peer that is missing
@@ -78,18 +79,22 @@ def render(section: Section) -> str:
                 *(f"{row.peers[peer].mid:.2f}" if peer in row.peers else "-" for peer in columns),
             ]
         )
+    return lines
+
+
+def render(section: Section) -> str:
     return "\n".join(
         [
             f"{section.name}: {section.title}",
             f"  {section.how}",
-            *("  " + line for line in _aligned(lines)),
+            *("  " + line for line in _aligned(heads_and_cells(section))),
             *(f"  note: {note}" for note in section.notes),
         ]
     )
 
 
-def summary(sections: Sequence[Section]) -> str:
-    """For each target, in how many of its rows it is met, and the worst of them."""
+def targets(sections: Sequence[Section]) -> list[list[str]]:
+    """For each target, in how many of its rows it is met, and the worst of them; heads first."""
     lines = [["target", "", "met in", "worst", "where"]]
     for section in sections:
         for against in dict.fromkeys(row.against for row in section.rows if row.target):
@@ -108,6 +113,11 @@ def summary(sections: Sequence[Section]) -> str:
                     measured[-1][1].workload if measured else "-",
                 ]
             )
+    return lines
+
+
+def summary(sections: Sequence[Section]) -> str:
+    lines = targets(sections)
     return "\n".join(_aligned(lines)) if len(lines) > 1 else "no targets in what was measured"
 
 

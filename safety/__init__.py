@@ -1,0 +1,1 @@
+"""What bites users of caches, tried on every cache library that we know: `make safety`."""
