@@ -41,7 +41,7 @@ def verdict(case: Case, peer: Contestant) -> str:
     except FailsError as error:
         return str(error)
     except BaseException as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:60] if str(error) else ''}"
+        return type(error).__name__
     return FINE
 
 

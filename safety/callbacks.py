@@ -284,7 +284,8 @@ def colliding_keys_in_threads(peer: Contestant) -> None:
     for thread in threads:
         thread.join()
     if errors:
-        raise FailsError(str(errors[0]) or type(errors[0]).__name__)
+        said = isinstance(errors[0], FailsError)
+        raise FailsError(str(errors[0]) if said else type(errors[0]).__name__)
     if cache is not None:
         must(peer.count(cache) <= 64, f"{peer.count(cache)} entries in 64")
 

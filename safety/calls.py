@@ -36,6 +36,7 @@ def a_call_that_asks_itself(peer: Contestant) -> None:
 
 def deep_recursion(peer: Contestant) -> None:
     """recursion 8 000 deep through the decorated function"""
+    peer.decorated(abs)
     sys.setrecursionlimit(1_000_000)
     threading.stack_size(1 << 30)
 

@@ -153,7 +153,7 @@ class Cachebox(Contestant):
         return self.package.LRUCache(maxsize, getsizeof=lambda key, value: weigh(value))
 
     def ttl(self, maxsize: int, seconds: Any) -> Any:
-        return self.package.TTLCache(maxsize, seconds, sweep_interval=0.1)
+        return self.package.TTLCache(maxsize, seconds, sweep_interval=1.0)
 
     def decorated(self, function: Function, maxsize: int = 128) -> Any:
         return self.package.cached(self.package.LRUCache(maxsize))(function)

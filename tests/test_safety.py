@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from safety.__main__ import CASES, FINE, NOT_OFFERED, PAGE, tried
+from safety.__main__ import CASES, FINE, PAGE, tried
 from safety.contestants import CONTESTANTS
 
 OURS = CONTESTANTS[0]
-# functions made for methods, values and times to live are all there: we offer everything
 NAMES = sorted(CASES)
 
 
@@ -20,6 +19,3 @@ def test_the_page_tells_of_every_case() -> None:
     rows = [row.split(" | ") for row in PAGE.read_text().splitlines() if row.startswith("| ")][1:]
     assert [row[0].removeprefix("| ") for row in rows] == [case.__doc__ for case in CASES.values()]
     assert {row[1] for row in rows} == {FINE}
-    for row in rows:
-        others = {cell.rstrip("| ") for cell in row[2:]}
-        assert others - {FINE, NOT_OFFERED}, f"nobody fails here any more: {row[0]}"

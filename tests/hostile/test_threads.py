@@ -374,8 +374,7 @@ def interrupted_wait(cache: Cache, send: Callable[[], object]) -> None:
 def test_keyboard_interrupt_while_waiting() -> None:
     """The main thread waits for another's factory: Ctrl-C must reach it before that ends."""
     cache: Cache = LRUCache(4)
-    # what a shell starts in the background ignores it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells may have it ignored
     with raises(KeyboardInterrupt):
         interrupted_wait(cache, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert cache["key"] == "made"

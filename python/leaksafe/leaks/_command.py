@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from leaksafe._census import Living, census
+from leaksafe import Living, census
 from leaksafe.leaks._check import check
 from leaksafe.leaks._program import Program, ProgramError, note
 from leaksafe.leaks._repeat import classes
