@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
-use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyException, PyMemoryError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -70,14 +70,14 @@ impl Flights {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         loop {
-            let name = self.named.then(|| name_of(key));
+            let name = self.named.then(|| name_of(key)).transpose()?;
             let flight = match self.board(key, probe, hash, None)? {
                 Boarding::Leads(flight) => flight,
                 Boarding::Landed(result) => return Ok(result.into_bound(py)),
                 Boarding::Alone(flight) if self.named && !flight::others_schedule(py)? => {
                     return Err(PyRuntimeError::new_err(format!(
                         "the factory of {} needs what is made by it: {}",
-                        name_of(key),
+                        name_of(key)?,
                         flight.circle().join(" → ")
                     )));
                 }
@@ -252,17 +252,24 @@ impl Flights {
 }
 
 /// A key as it stands in a message.
-fn name_of(key: &Bound<'_, PyAny>) -> String {
+///
+/// # Errors
+/// What its `__str__` raises that is no `Exception`: an interrupt.
+fn name_of(key: &Bound<'_, PyAny>) -> PyResult<String> {
     const LIMIT: usize = 80;
-    let Ok(name) = key.str() else {
-        // What it raises is no reason not to make its value.
-        return Probe::described(key);
+    let name = match key.str() {
+        Ok(name) => name,
+        // An `Exception` is no reason not to make its value.
+        Err(error) if error.is_instance_of::<PyException>(key.py()) => {
+            return Ok(Probe::described(key));
+        }
+        Err(error) => return Err(error),
     };
     let name = name.to_string_lossy();
-    match name.char_indices().nth(LIMIT) {
+    Ok(match name.char_indices().nth(LIMIT) {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name.into_owned(),
-    }
+    })
 }
 
 /// The computations under way of what is written in Python.

@@ -51,8 +51,8 @@ class Store:
     The table is a `leaksafe.LRUCache` without a bound of its own: sizes may be any numbers, and it
     is the cache's `popitem` that evicts. Code of the caller (`__hash__`, `__eq__`, `popitem`,
     destructors) runs outside of the lock. What is done inside leaves the numbers right wherever a
-    collection may call in: an entry is charged before it is in the table, and discharged by whoever
-    takes it out.
+    collection may call in: an entry, whose key was hashed before, is charged before it is in the
+    table, and discharged by whoever takes it out.
     """
 
     touch_when_read = False
@@ -89,13 +89,14 @@ class Store:
                 if entry.live:
                     (evict or self.take_victim)()
                 continue
+            entry = Entry(key, value, size, rank)
             if evict is None:
                 gone = self._make_room(size)  # goes when the lock is free
                 del gone
             else:
                 while not self._charge(size):
                     evict()
-            if self._insert(Entry(key, value, size, rank)):
+            if self._insert(entry):
                 break
         # What was charged meanwhile, by other threads or by code that this one ran.
         while self.total > self.maxsize and len(self.entries) > 1:
@@ -205,9 +206,10 @@ class Store:
 
     def restore(self, items: list[tuple[Any, Any, Any, Any]]) -> None:
         for key, value, size, rank in items:
+            entry = Entry(key, value, size, rank)
             with self.lock:
                 self.total += size
-            self._insert(Entry(key, value, size, rank))
+            self._insert(entry)
 
 
 class InsertionStore(Store):
@@ -312,6 +314,9 @@ class RankedStore(Store):
 
     def removed(self, entry: Entry) -> None:
         self.living.pop(entry.number, None)
+        if not self.living:
+            # All of it is stale.
+            self.heap = []
 
     def lowest(self) -> Entry | None:
         """The living entry with the lowest rank."""

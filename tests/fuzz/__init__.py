@@ -1,0 +1,1 @@
+"""Drives every public name with objects that strike back, by seeds: `python -m fuzz --help`."""
