@@ -146,12 +146,12 @@ class World:
         lost, mine.raised = mine.raised, outer
         if error is not None and not isinstance(error, DOCUMENTED):
             self.fail(f"{name} raised {type(error).__name__}", error)
-        # No reason to fail, and none to say something else, for a message that shows an object.
+        # A message that shows an object is made without, where that raises.
         shown = isinstance(error, (TypeError, ValueError, OverflowError))
         lost = [
             one
             for one in lost
-            if type(one) is Bang or not (shown or one.args == ("__repr__",))
+            if not shown and (type(one) is Bang or one.args != ("__repr__",))
         ]
         if lost and tells:
             seen = {id(one) for one in _chain(error)}
