@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo docs test test-cachetools check bench bench-threads safety soak miri wheels instructions clean ready-to-test
+.PHONY: help demo docs test test-cachetools check bench bench-threads safety fuzz soak soak-models miri wheels instructions clean ready-to-test
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -51,7 +51,14 @@ instructions: $(VENV)/.built ## note the instructions of the hottest paths, whic
 safety: $(VENV)/.built $(VENV)/.group-bench ## what goes wrong with caches, tried on ours and the peers: docs/safety.md
 	@$(PY) -m safety $(ARGS)
 
-soak: ready-to-test ## the models of the weak containers for about ten minutes, at random
+fuzz: ready-to-test ## hostile objects against every name, random steps against models of core (SECONDS=600, ARGS=--help)
+	@PYTHONPATH=tests $(PY) -m fuzz --seconds $(or $(SECONDS),600) $(ARGS)
+	@tools/fuzz-core $(or $(SECONDS),600)
+
+soak: ready-to-test ## an hour of mixed work from threads and tasks, with memory as docs/soak.svg (SECONDS=3600)
+	@$(PY) tests/soak.py --seconds $(or $(SECONDS),3600) --svg docs/soak.svg $(ARGS)
+
+soak-models: ready-to-test ## the models of the weak containers for about ten minutes, at random
 	@$(PY) -m pytest -q --timeout=3600 --hypothesis-profile=soak tests/hostile/test_weak.py -k Model
 
 miri: ## the tests of core under Miri

@@ -261,6 +261,15 @@ def each(name: str, values: Iterable[Any]) -> Callable[[Callable[P, None]], Call
     return pytest.mark.parametrize(name, list(values), ids=str)
 
 
+def skip_unless(there: object, why: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """``pytest.mark.skipif``, which the child doesn't need: it runs what isn't skipped."""
+    if _in_child:
+        return lambda function: function
+    import pytest
+
+    return pytest.mark.skipif(not there, reason=why)
+
+
 class Caught:
     value: BaseException | None = None
 

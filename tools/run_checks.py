@@ -83,6 +83,7 @@ def full() -> Iterator[Check]:
         "stubtest", module("mypy.stubtest", "--allowlist", "tools/stubtest-allowlist", "leaksafe")
     )
     yield Check("instructions", [sys.executable, "tools/instructions.py"])
+    yield Check("fuzz core", ["tools/fuzz-core", "15"])
     yield Check(f"pytest on {platform.python_version()}", module("pytest", "-q"))
 
 

@@ -88,7 +88,9 @@ def fail_together(errors: list[BaseException], what: str) -> None:
     failed = [error for error in errors if isinstance(error, Exception)]
     others = [error for error in errors if not isinstance(error, Exception)]
     errors.clear()
-    group = ExceptionGroup(what, failed) if failed else None
+    rest = [*failed, *others[1:]]
+    # An `ExceptionGroup` where all are of that kind.
+    group = BaseExceptionGroup(what, rest) if rest else None
     try:
         if others:
             # An interrupt or a cancellation, which had to wait until all were closed.
@@ -96,7 +98,7 @@ def fail_together(errors: list[BaseException], what: str) -> None:
         if group is not None:
             raise group
     finally:
-        del failed, others, group
+        del failed, others, rest, group
 
 
 def _awaitable(result: object) -> Awaitable[Any] | None:

@@ -198,7 +198,7 @@ fn play(weighed: bool, bound: Option<u64>, steps: Vec<Step>) {
 proptest! {
     // Miri is a hundred times slower, and looks for something else.
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 20 } else { 5_000 },
+        cases: if cfg!(miri) { 20 } else { ProptestConfig::default().cases.max(5_000) },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

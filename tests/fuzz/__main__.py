@@ -33,6 +33,8 @@ GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 STEPS = 120
 MADE_ONCE = 5
 """So many references to a class may be those of what is there for the whole process."""
+LINGERS = 5.0
+"""Seconds in which all threads have let go of what they worked with."""
 HANGS = 90.0
 """Seconds without a new case that count as a hang."""
 
@@ -83,10 +85,12 @@ def run_case(name: str, seed: int, log: int, steps: int = STEPS) -> None:
     subject.end()
     world.subject = None
     del subject
-    if living():
+    patience = time.monotonic() + LINGERS
+    while living() and time.monotonic() < patience:
         # What a first collection finalizes is freed by the next one.
-        for _ in range(3):
-            gc.collect()
+        gc.collect()
+        gc.collect()
+        time.sleep(0.001)  # for threads that have done their work, and are on their way out
     if left := living():
         world.fail(f"{len(left)} objects are left\n{held(left)}")
 

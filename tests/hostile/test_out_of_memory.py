@@ -1,20 +1,137 @@
-"""Each allocation of a call fails, one after the other: `MemoryError`, and nothing is broken.
+"""Each allocation of an operation fails, one after the other: `MemoryError`, and nothing is broken.
 
 By `_testcapi.set_nomemory`, which stands in front of CPython's allocators. Rust's own memory comes
-from the system's, which ends the process where it has none.
+from the system, and ends the process where there is none.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 import leaksafe
 from actors import check
-from isolated import _in_child, each, isolated
+from isolated import each, isolated, skip_unless
 
-pytest.importorskip("_testcapi") if not _in_child else None
+MANY = 400
+"""More allocations than any of the operations has."""
+IN_A_ROW = 15
+"""So many operations that are no longer reached have had all of their allocations."""
+
+
+class Thing:
+    pass
+
+
+THING = Thing()
+
+
+def caches(kind: Any = leaksafe.LRUCache, *more: Any) -> Any:
+    cache = kind(2, *more)
+    cache["a"] = cache["b"] = 1
+    return cache
+
+
+def function(decorate: Any, wrapped: Any = max) -> Any:
+    made = decorate(wrapped)
+    made("a", "b"), made("c", "d")
+    return made
+
+
+def weak(kind: Any) -> Any:
+    made = kind()
+    made["a" if kind is not leaksafe.WeakKeyDictionary else THING] = THING
+    return made
+
+
+def timed() -> Any:
+    return caches(leaksafe.TTLCache, 100)
+
+
+def registry() -> Any:
+    made = leaksafe.Registry[str, Thing](2)
+    made.get_or_create("a", Thing)
+    return made
+
+
+# What it is made for, and the operation, of which each allocation fails.
+OPERATIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "set": (caches, lambda cache: cache.__setitem__("c", 3)),
+    "set a tuple": (caches, lambda cache: cache.__setitem__((1, "x"), 3)),
+    "get": (caches, lambda cache: cache["a"]),
+    "pop": (caches, lambda cache: cache.pop("a", None)),
+    "popitem": (caches, lambda cache: cache.popitem() if cache else None),
+    "iterate": (caches, lambda cache: list(cache.values())),
+    "stats": (caches, lambda cache: cache.stats()),
+    "resize": (caches, lambda cache: cache.resize(1)),
+    "get_or_create": (caches, lambda cache: cache.get_or_create("x", Thing)),
+    "set with a ttl": (timed, lambda cache: cache.set("c", 3, 5)),
+    "expire": (timed, lambda cache: cache.expire()),
+    "call": (lambda: function(leaksafe.lru_cache(2)), lambda call: call("e", "f")),
+    "hit": (lambda: function(leaksafe.lru_cache(2)), lambda call: call("c", "d")),
+    "cached call": (lambda: function(leaksafe.cached(maxsize=2)), lambda call: call("e", "f")),
+    "weak value": (
+        lambda: weak(leaksafe.WeakValueDictionary),
+        lambda values: values.__setitem__("b", THING),
+    ),
+    "weak value made": (
+        lambda: weak(leaksafe.WeakValueDictionary),
+        lambda values: values.get_or_create("b", lambda: THING),
+    ),
+    "weak key": (
+        lambda: weak(leaksafe.WeakKeyDictionary),
+        lambda keys: keys.__setitem__(THING, 1),
+    ),
+    "weak cache": (
+        lambda: weak(leaksafe.WeakCache),
+        lambda cache: cache.__setitem__("b", THING),
+    ),
+    "weak set": (lambda: leaksafe.WeakSet([THING]), lambda members: members.add(THING)),
+    "registry": (registry, lambda one: one.get_or_create("b", Thing)),
+}
+
+
+def run_out(operation: str, at_once: int) -> int:
+    """Have each allocation of an operation fail, or all from it on; how many failed."""
+    import _testcapi
+
+    make, operate = OPERATIONS[operation]
+    operate(make())  # what is made once for the process
+    failed = reached = 0
+    for number in range(MANY):
+        it = make()
+        gc.collect()  # which empties the interpreter's free lists
+        try:
+            _testcapi.set_nomemory(number, number + at_once if at_once else 0)
+            try:
+                operate(it)
+            finally:
+                _testcapi.remove_mem_hooks()
+            reached += 1
+        except MemoryError:
+            failed += 1
+            reached = 0
+        if isinstance(it, leaksafe.LRUCache):
+            check(it)
+        operate(it)
+        if reached > IN_A_ROW:
+            return failed
+    raise AssertionError(f"{failed} failures, and no end of them")
+
+
+@skip_unless(importlib.util.find_spec("_testcapi") is not None, "CPython without its own tests")
+@each("at_once", [1, 0])
+@isolated(limit=60, malloc="default")
+def test_memory_runs_out_at_each_allocation(at_once: int) -> None:
+    gc.freeze()
+    failed: dict[str, int] = {}
+    for operation in OPERATIONS:
+        try:
+            failed[operation] = run_out(operation, at_once)
+        except BaseException as error:
+            error.add_note(operation)
+            raise
+    assert sum(failed.values()) > len(OPERATIONS), failed
+    assert failed["get"] == 0
