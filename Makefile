@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo docs test test-cachetools check bench bench-threads safety fuzz soak soak-models miri wheels instructions clean ready-to-test
+.PHONY: help demo docs test test-cachetools check bench bench-threads safety fuzz soak soak-models miri deny asan wheels instructions clean ready-to-test
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -64,6 +64,13 @@ soak-models: ready-to-test ## the models of the weak containers for about ten mi
 miri: ## the tests of core under Miri
 	@cargo +nightly miri --version >/dev/null 2>&1 || { echo "Miri is not there: rustup toolchain install nightly --component miri,rust-src" >&2; exit 1; }
 	@MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --no-default-features --lib --tests
+
+deny: ## licences, duplicates and sources of the crates, by cargo-deny
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is not there: cargo install cargo-deny" >&2; exit 1; }
+	@cargo deny --all-features check licenses bans sources
+
+asan: $(VENV)/.built ## the fuzzer under AddressSanitizer, with a Rust that can
+	@tools/asan
 
 clean: ## remove all that was made
 	rm -rf .venv .venv-t target dist leaksafe-demo.html .hypothesis .mypy_cache .pytest_cache .ruff_cache

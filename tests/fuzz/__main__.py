@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import itertools
 import os
@@ -99,14 +98,14 @@ def held(left: list[object]) -> str:
     """Say what holds what is left, outermost last."""
     lines = []
     seen = {id(left), id(seen_in := [left])}
-    level = left[:3]
+    level: list[Any] = left[:3]
     for _ in range(8):
-        lines.append(", ".join(getattr(one, "__qualname__", type(one).__name__) for one in level[:12]))
+        lines.append(
+            ", ".join(getattr(one, "__qualname__", type(one).__name__) for one in level[:12])
+        )
         seen.update(map(id, level))
         level = [
-            one
-            for one in gc.get_referrers(*level)
-            if id(one) not in seen and one is not level
+            one for one in gc.get_referrers(*level) if id(one) not in seen and one is not level
         ]
         if not level:
             break
@@ -155,10 +154,32 @@ def failure(name: str, seed: int, seconds: float) -> tuple[int, str]:
     """Run cases in a process; return how many there were, and what went wrong, if anything."""
     with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-m", "fuzz", "--child", f"{log.fileno()}",
-             "--subject", name, "--seed", f"{seed}", "--seconds", f"{seconds}"],
-            stdout=subprocess.PIPE, stderr=err, pass_fds=[log.fileno()], text=True,
-            env={**os.environ, "PYTHONMALLOC": "debug", "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])},
+            [
+                sys.executable,
+                "-X",
+                "faulthandler",
+                "-m",
+                "fuzz",
+                "--child",
+                f"{log.fileno()}",
+                "--subject",
+                name,
+                "--seed",
+                f"{seed}",
+                "--seconds",
+                f"{seconds}",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=err,
+            pass_fds=[log.fileno()],
+            text=True,
+            env={
+                **os.environ,
+                "PYTHONMALLOC": os.environ.get("FUZZ_MALLOC", "debug"),
+                "PYTHONPATH": os.pathsep.join(
+                    [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+                ),
+            },
         )
         try:
             out, _ = process.communicate(timeout=seconds + HANGS)

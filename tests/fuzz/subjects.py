@@ -18,7 +18,16 @@ from .things import NAN, Thing, anything, belongs, key, say, token, value
 from .world import DOCUMENTED, World
 
 # What starts to wait for what another thread does, which must not be waiting for it.
-WAITING = {"get_or_create", "aget_or_create", "use", "override", "close", "aclose", "clear", "expire"}
+WAITING = {
+    "get_or_create",
+    "aget_or_create",
+    "use",
+    "override",
+    "close",
+    "aclose",
+    "clear",
+    "expire",
+}
 SPECIAL = (
     "__contains__",
     "__copy__",
@@ -194,7 +203,7 @@ class Driven:
 
 
 class MappingDriven(Driven):
-    """A mapping, of which the model is what each value remembers: the key that it was put in for."""
+    """A mapping, of which the model is that each value remembers the key it was put in for."""
 
     exact = True
     """Whether what was put in is there right after."""
@@ -310,7 +319,9 @@ class MappingDriven(Driven):
             self.hold(result)
 
     def do_compare(self) -> None:
-        self.step("==", lambda: self.it == self.world.rng.choice((self.it, {1: Thing(1)}, self.held)))
+        self.step(
+            "==", lambda: self.it == self.world.rng.choice((self.it, {1: Thing(1)}, self.held))
+        )
 
     def check(self) -> None:
         it, must = self.it, self.world.must
@@ -321,7 +332,7 @@ class MappingDriven(Driven):
         if not self.world.fickle:
             tokens = [token(its_key) for its_key, _ in pairs]
             must(all(tokens.count(one) == 1 for one in tokens if one is not NAN), "a key twice")
-            for its_key, found in pairs:
+            for its_key, _ in pairs:
                 must(its_key in it, f"{say(its_key)} is listed and not found")
 
 
@@ -346,7 +357,9 @@ class Caches(MappingDriven):
             self.exact = False
             options["getsizeof"] = self.callback(
                 "getsizeof",
-                lambda: world.rng.choice((0, 1, 1, 1, 2, 3, 3) if world.chance(0.9) else (-1, 1 << 70, "x", 1.5, None)),
+                lambda: world.rng.choice(
+                    (0, 1, 1, 1, 2, 3, 3) if world.chance(0.9) else (-1, 1 << 70, "x", 1.5, None)
+                ),
             )
         return options
 
@@ -385,7 +398,9 @@ class TimedCaches(Caches):
         options = super().options()
         options["ttl"] = world.rng.choice((0.001, 1, 5, math.inf, 3.5))
         if world.chance(0.2):
-            options["ttl"] = self.callback("ttl", lambda: world.rng.choice((1, 2, 3, 1, 2, -1, "x", NAN)))
+            options["ttl"] = self.callback(
+                "ttl", lambda: world.rng.choice((1, 2, 3, 1, 2, -1, "x", NAN))
+            )
         if world.chance(0.7):
             options["timer"] = self.callback("timer", self.time)
         options["sliding"] = world.chance(0.3)
@@ -524,5 +539,3 @@ class Compat(MappingDriven):
                 f"a {type(self.it).__name__} has {self.it.currsize} of {self.it.maxsize}, "
                 f"in {len(self.it)} entries",
             )
-
-

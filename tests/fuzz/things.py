@@ -113,7 +113,7 @@ class Number(int):
 
     def __eq__(self, other: object) -> bool:
         here().strike("int.__eq__")
-        return int.__eq__(self, other)  # type: ignore[arg-type,no-any-return]
+        return int.__eq__(self, other)
 
     def __del__(self) -> None:
         here().strike("int.__del__")
@@ -124,7 +124,7 @@ class Text(str):
 
     def __eq__(self, other: object) -> bool:
         here().strike("str.__eq__")
-        return str.__eq__(self, other)  # type: ignore[arg-type]
+        return str.__eq__(self, other)
 
     def __hash__(self) -> int:
         return str.__hash__(self)
@@ -146,7 +146,7 @@ def token(key: object) -> object:
     if kind is Number:
         return int.__add__(key, 0)  # type: ignore[operator]
     if kind is Text:
-        return str.__str__(key) + ""  # type: ignore[arg-type]
+        return str.__str__(key) + ""
     if kind is tuple:
         return tuple(map(token, key))  # type: ignore[call-overload]
     return "fickle" if kind is Fickle else key

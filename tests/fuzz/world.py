@@ -149,9 +149,7 @@ class World:
         # A message that shows an object is made without, where that raises.
         shown = isinstance(error, (TypeError, ValueError, OverflowError))
         lost = [
-            one
-            for one in lost
-            if not shown and (type(one) is Bang or one.args != ("__repr__",))
+            one for one in lost if not shown and (type(one) is Bang or one.args != ("__repr__",))
         ]
         if lost and tells:
             seen = {id(one) for one in _chain(error)}

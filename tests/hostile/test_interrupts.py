@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
+
+from actors import check
 
 import leaksafe
-from actors import check
 from isolated import each, isolated
 
-OURS = (os.path.dirname(leaksafe.__file__), __file__)
+OURS = (str(Path(leaksafe.__file__).parent), __file__)
 PATIENCE = 10.0
 
 
@@ -107,7 +108,7 @@ class TimedCreation(Creation):
 
 
 class Function(Case):
-    options: dict[str, Any] = {"maxsize": 2}
+    options: ClassVar[dict[str, Any]] = {"maxsize": 2}
 
     def __init__(self) -> None:
         @leaksafe.cached(**self.options)
@@ -126,11 +127,20 @@ class Function(Case):
 
 
 class KeptFunction(Function):
-    options = {"maxsize": 2, "key": lambda key: key, "cache_if": lambda _: True}
+    options: ClassVar[dict[str, Any]] = {
+        "maxsize": 2,
+        "key": lambda key: key,
+        "cache_if": lambda _: True,
+    }
 
 
 class AgedFunction(Function):
-    options = {"maxsize": 2, "ttl": 100, "stale_if_error": 5, "copy": lambda one: one}
+    options: ClassVar[dict[str, Any]] = {
+        "maxsize": 2,
+        "ttl": 100,
+        "stale_if_error": 5,
+        "copy": lambda one: one,
+    }
 
 
 class WeakFunction(Function):
@@ -205,7 +215,9 @@ class Single(Case):
 
 class Objects(Case):
     def __init__(self) -> None:
-        self.objects = leaksafe.LazyObjects(lambda _: Thing(3), 5, keep=1, identity=True, max_live=3)
+        self.objects = leaksafe.LazyObjects(
+            lambda _: Thing(3), 5, keep=1, identity=True, max_live=3
+        )
 
     def call(self) -> Any:
         return self.objects[1].name
@@ -220,7 +232,7 @@ class Coroutine(Case):
             await asyncio.sleep(0)
             return Thing(3)
 
-        async def main() -> list[Thing]:
+        async def main() -> Any:
             return await asyncio.gather(*(self.cache.aget_or_create(1, make) for _ in range(2)))
 
         return asyncio.run(main())[0].name

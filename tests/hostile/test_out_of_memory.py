@@ -11,8 +11,9 @@ import importlib.util
 from collections.abc import Callable
 from typing import Any
 
-import leaksafe
 from actors import check
+
+import leaksafe
 from isolated import each, isolated, skip_unless
 
 MANY = 400
@@ -95,7 +96,7 @@ OPERATIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
 
 def run_out(operation: str, at_once: int) -> int:
     """Have each allocation of an operation fail, or all from it on; how many failed."""
-    import _testcapi
+    import _testcapi  # type: ignore[import-not-found]
 
     make, operate = OPERATIONS[operation]
     operate(make())  # what is made once for the process

@@ -91,7 +91,9 @@ def test_monitoring() -> None:
     names: list[str] = []
     monitoring.use_tool_id(3, "test")
     monitoring.register_callback(
-        3, monitoring.events.CALL, lambda code, at, what, first: names.append(what.__class__.__name__)
+        3,
+        monitoring.events.CALL,
+        lambda code, at, what, first: names.append(what.__class__.__name__),
     )
     monitoring.set_events(3, monitoring.events.CALL)
     structures = use()

@@ -1,0 +1,48 @@
+"""The crates: their licences are among those that `deny.toml` allows, each is there once."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def packages() -> list[dict[str, Any]]:
+    command = ["cargo", "metadata", "--format-version", "1", "--all-features", "--locked"]
+    # Everything was fetched to build it, but for what other systems need.
+    ran = subprocess.run([*command, "--offline"], cwd=ROOT, capture_output=True, check=False)
+    if ran.returncode:
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    found: list[dict[str, Any]] = json.loads(ran.stdout)["packages"]
+    return found
+
+
+def allowed(expression: str, licences: set[str]) -> bool:
+    """Whether an SPDX expression of one level of parentheses can be met."""
+    expression = expression.replace("/", " OR ")
+    while inner := re.search(r"\(([^()]*)\)", expression):
+        met = "met" if allowed(inner[1], licences) else "not met"
+        expression = expression.replace(inner[0], met)
+    known = licences | {"met"}
+    return any(
+        all(one.strip() in known for one in choice.split(" AND "))
+        for choice in expression.split(" OR ")
+    )
+
+
+def test_licences_sources_and_duplicates() -> None:
+    rules = tomllib.loads((ROOT / "deny.toml").read_text())
+    licences = set(rules["licenses"]["allow"])
+    registry = f"registry+{rules['sources']['allow-registry'][0]}"
+    found = packages()
+    others = [one for one in found if one["source"] is not None]
+    assert len(others) > 10
+    assert [one["name"] for one in found if not allowed(one["license"], licences)] == []
+    assert {one["source"] for one in others} == {registry}
+    names = [one["name"] for one in found]
+    assert sorted(names) == sorted(set(names))
