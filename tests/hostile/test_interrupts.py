@@ -267,12 +267,12 @@ def test_an_interrupt_at_each_bytecode(name: str) -> None:
     sys.unraisablehook = lambda told: None
     # A loop that was interrupted says so of its tasks.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
-    number = 0
-    interrupted = True
-    while interrupted:
-        number += 1
+    number = missed = 0
+    # From 3.12 on, code isn't traced the first time that it runs after tracing began anew.
+    while missed < 3:
+        number += not missed
         case = CASES[name]()
-        interrupted = interrupted_at(number, case.call)
+        missed = 0 if interrupted_at(number, case.call) else missed + 1
         try:
             case.check()
             assert elsewhere(case.call) == 3
@@ -280,7 +280,7 @@ def test_an_interrupt_at_each_bytecode(name: str) -> None:
         except BaseException as error:
             error.add_note(f"interrupted at bytecode {number}")
             raise
-    assert number > 1
+    assert number > 3
     del case
     for _ in range(3):
         gc.collect()
