@@ -105,6 +105,7 @@ def free_threaded(interpreter: str) -> Iterator[Check]:
     # What is Python only, and the same in both builds, was seen in the other.
     same = [
         "test_demo.py",
+        "test_dependencies.py",
         "test_docs.py",
         "test_examples.py",
         "test_leaks_p*.py",
