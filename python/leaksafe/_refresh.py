@@ -27,19 +27,36 @@ def logger() -> logging.Logger:
     return found
 
 
+class _Key:
+    """A key by the hash that it had: one whose hash changes is found again, and can be let go."""
+
+    __slots__ = ("hash", "key")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.hash = hash(key)
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.key == other.key
+
+
 class _Pool:
     """The threads, made with the first recomputation, and joined when the interpreter exits."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
-        self._under_way: set[Hashable] = set()
+        self._under_way: set[_Key] = set()
 
-    def run(self, key: Hashable, compute: Callable[[], object]) -> None:
+    def run(self, key_now: Hashable, compute: Callable[[], object]) -> None:
         try:
             threads = self._threads or self._made()
         except RuntimeError:  # the interpreter is about to exit
             return
+        key = _Key(key_now)
         with self._lock:
             if key in self._under_way or len(self._under_way) >= _WAITING:
                 return

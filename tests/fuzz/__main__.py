@@ -78,6 +78,7 @@ def run_case(name: str, seed: int, log: int, steps: int = STEPS) -> None:
     patience = time.monotonic() + HANGS
     while _refresh._pool._under_way and time.monotonic() < patience:
         time.sleep(0.001)
+    world.must(not _refresh._pool._under_way, "a result is computed anew for ever")
     world.told.clear()
     world.mine.raised.clear()
     world.strong.clear()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
+import threading
+import time
+import weakref
 from typing import Any
 
 import pytest
 
-from harness import BadHash, Boom
-from leaksafe import Registry
+from harness import PATIENCE, BadHash, Boom
+from leaksafe import Registry, _refresh
 from leaksafe.compat import cachetools
 
 
@@ -58,6 +63,29 @@ def test_an_emptied_cache_with_an_order_of_its_own_keeps_nothing_of_it() -> None
         cache[number]
     cache.clear()
     assert cache._store.heap == []
+
+
+class Changing:
+    """A key of which each hash is another."""
+
+    hashes = itertools.count()
+
+    def __hash__(self) -> int:
+        return next(self.hashes)
+
+
+def test_a_key_whose_hash_changes_is_let_go_when_its_result_was_computed_anew() -> None:
+    key = Changing()
+    done = threading.Event()
+    _refresh.behind(("a function", key), done.set)
+    assert done.wait(PATIENCE)
+    watched = weakref.ref(key)
+    del key
+    end = time.monotonic() + PATIENCE
+    while watched() is not None and time.monotonic() < end:
+        time.sleep(0.001)
+        gc.collect()
+    assert watched() is None
 
 
 def test_an_interrupt_in_the_name_of_a_registrys_key_is_not_lost() -> None:
