@@ -64,12 +64,14 @@ class Functions(Driven):
                 options[name] = make()  # type: ignore[no-untyped-call]
         if "ttl" in options and world.chance(0.3):
             options["stale_if_error"] = 0.01
+            self.stale = True
         return leaksafe.cached(maxsize=size, **options)
 
     def make(self) -> Any:
         world = self.world
+        # A result that is stale is answered in place of an error.
+        self.stale = False
         decorate = self.decorator()
-        self.keyed = False
 
         def function(*arguments: Any, **named: Any) -> Any:
             world.strike("the function")
@@ -98,9 +100,10 @@ class Functions(Driven):
     def do_call(self) -> None:
         if self.world.mine.patient:
             arguments, named = self.arguments()
-            self.step(
+            self.world.step(
                 f"call ({', '.join(map(say, arguments))}, {', '.join(map(say, named.values()))})",
                 lambda: self.it(*arguments, **named),
+                tells=not self.stale,
             )
 
     do_call_again = do_call_once_more = do_call_and_again = do_call
