@@ -49,7 +49,8 @@ class _Pool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
-        self._under_way: set[_Key] = set()
+        # No lock is held while keys are compared: that is anybody's code.
+        self._under_way: dict[_Key, object] = {}
 
     def run(self, key_now: Hashable, compute: Callable[[], object]) -> None:
         try:
@@ -57,10 +58,9 @@ class _Pool:
         except RuntimeError:  # the interpreter is about to exit
             return
         key = _Key(key_now)
-        with self._lock:
-            if key in self._under_way or len(self._under_way) >= _WAITING:
-                return
-            self._under_way.add(key)
+        mine = object()
+        if len(self._under_way) >= _WAITING or self._under_way.setdefault(key, mine) is not mine:
+            return
         context = contextvars.copy_context()
 
         def task() -> None:
@@ -69,14 +69,12 @@ class _Pool:
             except BaseException:  # noqa: BLE001  # in a pool's thread: nobody else would hear of it
                 logger().exception("a result could not be computed anew")
             finally:
-                with self._lock:
-                    self._under_way.discard(key)
+                self._under_way.pop(key, None)
 
         try:
             threads.submit(task)
         except RuntimeError:  # the interpreter is about to exit
-            with self._lock:
-                self._under_way.discard(key)
+            self._under_way.pop(key, None)
 
     def _made(self) -> ThreadPoolExecutor:
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
