@@ -49,8 +49,8 @@ class _Pool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
-        # No lock is held while keys are compared: that is anybody's code.
-        self._under_way: dict[_Key, object] = {}
+        # Asked outside of the lock: comparing keys is code of the caller.
+        self._under_way: dict[_Key, _Key] = {}
 
     def run(self, key_now: Hashable, compute: Callable[[], object]) -> None:
         try:
@@ -58,8 +58,7 @@ class _Pool:
         except RuntimeError:  # the interpreter is about to exit
             return
         key = _Key(key_now)
-        mine = object()
-        if len(self._under_way) >= _WAITING or self._under_way.setdefault(key, mine) is not mine:
+        if len(self._under_way) >= _WAITING or self._under_way.setdefault(key, key) is not key:
             return
         context = contextvars.copy_context()
 

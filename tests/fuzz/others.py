@@ -19,6 +19,7 @@ from .world import World
 class Functions(Driven):
     """Functions and methods that remember what they returned."""
 
+    locks = True
     names = ("lru_cache", "cache", "ttl_cache", "cached", "compat.cached", "LeakWarning")
 
     def __init__(self, world: World) -> None:
@@ -403,6 +404,7 @@ class Lazies(Driven):
 class Attributes(Driven):
     """What stands in a class: `cached_property`, `weakattr`, `singleton` and what is attached."""
 
+    locks = True
     names = (
         "cached_property",
         "weakattr",

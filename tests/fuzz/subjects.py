@@ -27,6 +27,9 @@ WAITING = {
     "aclose",
     "clear",
     "expire",
+    "property",
+    "remembered",
+    "data",
 }
 SPECIAL = (
     "__contains__",
@@ -67,6 +70,8 @@ class Driven:
 
     names: ClassVar[tuple[str, ...]] = ()
     """The public names that it drives."""
+
+    locks = False
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -511,6 +516,7 @@ class WeakIds(WeakKeys):
 class Compat(MappingDriven):
     """The caches of `leaksafe.compat.cachetools`."""
 
+    locks = True
     names = tuple(f"compat.{name}" for name in cachetools.__all__ if name.endswith("Cache"))
 
     def make(self) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness import PATIENCE, BadHash, Boom
+from isolated import isolated
 from leaksafe import Registry, _refresh
 from leaksafe.compat import cachetools
 
@@ -86,6 +87,25 @@ def test_a_key_whose_hash_changes_is_let_go_when_its_result_was_computed_anew() 
         time.sleep(0.001)
         gc.collect()
     assert watched() is None
+
+
+class Asking:
+    """A key that has something else computed anew whenever it is compared."""
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        _refresh.behind(("another function", Changing()), int)
+        return False
+
+
+@isolated()
+def test_keys_are_compared_where_no_lock_is_held() -> None:
+    release = threading.Event()
+    for _ in range(3):
+        _refresh.behind(("a function", Asking()), release.wait)
+    release.set()
 
 
 def test_an_interrupt_in_the_name_of_a_registrys_key_is_not_lost() -> None:
