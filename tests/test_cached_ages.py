@@ -225,39 +225,6 @@ def test_what_is_computed_behind_is_bounded_and_joined_at_exit() -> None:
 
 
 @isolated()
-def test_keys_may_ask_again_while_they_are_compared() -> None:
-    filled, go = threading.Event(), threading.Event()
-    asking: list[object] = []
-
-    class Key:
-        def __hash__(self) -> int:
-            return 1
-
-        def __eq__(self, other: object) -> bool:
-            if filled.is_set() and len(asking) < 3:
-                asking.append(self)
-                f(keys[2])
-                asking.pop()
-            return self is other
-
-    keys = [Key(), Key(), Key()]
-
-    @cached(refresh_after=0.001)
-    def f(key: Key) -> int:
-        if filled.is_set():
-            go.wait(20)
-        return 1
-
-    for key in keys:
-        f(key)
-    filled.set()
-    time.sleep(0.01)
-    for key in keys:
-        assert f(key) == 1
-    go.set()
-
-
-@isolated()
 def test_a_forked_child_computes_behind_with_threads_of_its_own() -> None:
     import os
 
