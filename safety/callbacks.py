@@ -212,7 +212,7 @@ def listener_that_raises(peer: Contestant) -> None:
 
 
 def equal_hashes(peer: Contestant) -> None:
-    """keys with equal hashes (-1 and -2; 0 and 2**61-1)"""
+    """keys with equal hashes (`-1` and `-2`; `0` and `2**61-1`)"""
     cache = peer.lru(16)
     for key in (-1, -2, 0, 2**61 - 1):
         peer.put(cache, key, key)

@@ -117,6 +117,15 @@ def test_what_outlives_a_program_is_reported_and_its_exit_status_kept(
     assert found == {f"{file} global recent": 1}
 
 
+def test_the_report_as_a_page(place: Path) -> None:
+    ended = shell(place, "run", "--html", "--report", "found.html", "app/service.py")
+    assert (ended.returncode, ended.stderr) == (7, "")
+    page = (place / "found.html").read_text()
+    assert page.startswith("<!DOCTYPE html>") and "Service._results" in page
+    ended = shell(place, "run", "--html", "--json", "app/service.py")
+    assert ended.returncode == 2 and "not allowed with argument --json" in ended.stderr
+
+
 def test_the_report_goes_to_stderr_and_says_what_to_do(place: Path) -> None:
     ended = shell(place, "run", "app/service.py")
     assert "class attribute Service._results ← service.py global Service" in ended.stderr

@@ -37,6 +37,7 @@ examples:
   leaksafe run -m package                  as python -m package
   leaksafe run --lines script.py           also where each thing was made (slower)
   leaksafe run --json --report leaks.json script.py
+  leaksafe run --html --report leaks.html script.py
 
 What grows with each call, rather than once, is found by leaksafe.leaks.repeat.
 """
@@ -60,7 +61,12 @@ def run(arguments: Sequence[str] | None = None, prog: str = "leaksafe run") -> i
     parser.add_argument(
         "--lines", action="store_true", help="also the lines that made it, by tracemalloc (slower)"
     )
+    parser.add_argument(
+        "--html", action="store_true", help="as one page for a browser, with the graph of holders"
+    )
     given = parser.parse_args(arguments)
+    if given.html and given.json:
+        parser.error("argument --html: not allowed with argument --json")
     program = _program(parser, given)
     found = check()
     began = False
@@ -78,7 +84,8 @@ def run(arguments: Sequence[str] | None = None, prog: str = "leaksafe run") -> i
     if not began:
         print("leaksafe: it ended before its main part: nothing to report", file=sys.stderr)
     report = found.report() if began else Report([], [], [])
-    _write(given.report, report.to_json() if given.json else str(report))
+    text = report.html() if given.html else report.to_json() if given.json else str(report)
+    _write(given.report, text)
     return status
 
 
