@@ -253,6 +253,15 @@ def finalize_itself() -> None:
     weakref.finalize(thing, id, thing)
 
 
+class Settings:
+    instance: Settings | None = None
+
+    def __new__(cls) -> Settings:
+        if cls.instance is None:
+            cls.instance = super().__new__(cls)
+        return cls.instance
+
+
 def kinds() -> Iterator[Plant]:
     cache, weak = "LRUCache", "WeakList"
     yield Plant("module dict", "dict", times(20, lambda: CACHE.update({object(): Thing()})), cache)
@@ -363,6 +372,7 @@ def kinds() -> Iterator[Plant]:
         "WeakList",
     )
     yield Plant("finalizer of itself", "finalize", finalize_itself, "weakref.finalize")
+    yield Plant("instance of itself", "one instance", Settings, "leaksafe.singleton")
     yield Plant(
         "thread-local", "thread-local", times(5, lambda: LOCAL.seen.append(Thing())), "thread-local"
     )

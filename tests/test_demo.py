@@ -136,9 +136,16 @@ def test_on_a_pipe_it_prints_plain_lines_and_writes_the_page(tmp_path: Path) -> 
     assert f"{LOOKUPS:,} pairs" in ended.stdout
     assert f"page: {chart}" in ended.stdout
 
-    assert len(ended.stdout.split("leaks.check looks at")) == 6
+    assert len(ended.stdout.split("leaks.check looks at")) == 7
     *_, findings = ended.stdout.partition("leaks.check looks at")
-    for cure in ("LRUCache", "leaksafe.lru_cache", "TTLCache", "weakattr", "LazyObjects"):
+    for cure in (
+        "LRUCache",
+        "leaksafe.lru_cache",
+        "TTLCache",
+        "weakattr",
+        "LazyObjects",
+        "singleton",
+    ):
         assert cure in findings
     page = chart.read_text(encoding="utf-8")
     assert not re.search(r"https?:|<script|<link|src=|url\(", page)

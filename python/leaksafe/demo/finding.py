@@ -6,6 +6,7 @@ import gc
 
 from leaksafe import leaks
 from leaksafe.demo.act import Act, Job
+from leaksafe.leaks._sizes import show_count
 
 
 def find(act: Act, job: Job) -> leaks.Report:
@@ -27,6 +28,6 @@ def lines(report: leaks.Report) -> list[str]:
     told: list[str] = []
     for group in report.groups:
         path = group.path.replace(" ← ", " <- ").replace("…", "...")
-        told += [f"{group.count:,} objects held by {path}", f"  cure: {group.advice}"]
+        told += [f"{show_count(group.count)} held by {path}", f"  cure: {group.advice}"]
     told += [f"{late.count:,} {late.type} {late.advice}" for late in report.late]
     return [line.replace("…", "...") for line in told]

@@ -35,7 +35,15 @@ def advise(held: list[Any], chain: list[Any], steps: list[Step]) -> str:
 
     """
     first = held[0] if held else None
-    for judge in (_exception, _lru_cache, _task, _weak_reference, _thread, _listener):
+    for judge in (
+        _exception,
+        _lru_cache,
+        _task,
+        _weak_reference,
+        _thread,
+        _listener,
+        _one_instance,
+    ):
         advice = judge(held, chain, steps)
         if advice:
             return advice
@@ -153,6 +161,17 @@ def _lru_cache(held: list[Any], chain: list[Any], _steps: list[Step]) -> str | N
             f"the cache of {name} keeps up to {bound} results: a smaller maxsize, or cache_clear()"
         )
     return None
+
+
+def _one_instance(held: list[Any], chain: list[Any], _steps: list[Step]) -> str | None:
+    first = held[0] if held else None
+    # The namespace of a class may be seen between it and what it holds.
+    if not any(holder is type(first) for holder in chain[:2]):
+        return None
+    return (
+        "a class that keeps its own instance: leaksafe.singleton builds it once, whatever thread "
+        "asks, resets and closes it"
+    )
 
 
 def _task(held: list[Any], chain: list[Any], steps: list[Step]) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from leaksafe.leaks._sizes import show_bytes
+from leaksafe.leaks._sizes import show_bytes, show_count
 
 if TYPE_CHECKING:
     from leaksafe.leaks._repeat import Verdict
@@ -112,9 +112,8 @@ def _card(group: Group) -> Iterator[str]:
     kinds = ", ".join(f"{count:,} {name}" for name, count in list(group.types.items())[:3])
     rate = "" if group.growth is None else f", {group.growth:g} a call"
     yield f'<div class="card"><h3 class="mono">{escape(group.path)}</h3>'
-    yield (
-        f"<p>{escape(kinds)}: {group.count:,} objects, {show_bytes(group.bytes)}{escape(rate)}</p>"
-    )
+    size = f"{show_count(group.count)}, {show_bytes(group.bytes)}"
+    yield f"<p>{escape(kinds)}: {size}{escape(rate)}</p>"
     yield f'<p class="dim">one of them: <code>{escape(group.example)}</code></p>'
     if group.line:
         yield f'<p class="dim">made at <code>{escape(group.line)}</code></p>'
@@ -171,7 +170,7 @@ def _branches(
     for group in holder.kept:
         kind = next(iter(group.types), "objects")
         more = ", …" if len(group.types) > 1 else ""
-        label = f"{kind}{more}: {group.count:,} objects, {show_bytes(group.bytes)}"
+        label = f"{kind}{more}: {show_count(group.count)}, {show_bytes(group.bytes)}"
         below.insert(0, (label, "kept", depth, above, _Holder()))
     return below[::-1]
 

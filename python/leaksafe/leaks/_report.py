@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from leaksafe.leaks import _page
-from leaksafe.leaks._sizes import show_bytes
+from leaksafe.leaks._sizes import show_bytes, show_count
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Group:
         rate = "" if self.growth is None else f", {self.growth:g} a call"
         lines = [
             f"{self.path}",
-            f"    {kinds}: {self.count:,} objects, {show_bytes(self.bytes)}{rate}",
+            f"    {kinds}: {show_count(self.count)}, {show_bytes(self.bytes)}{rate}",
         ]
         if self.line:
             lines.append(f"    made at {self.line}")

@@ -15,3 +15,8 @@ def show_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
+
+
+def show_count(count: int) -> str:
+    """Write so many objects in words."""
+    return f"{count:,} object{'' if count == 1 else 's'}"

@@ -58,13 +58,15 @@ def by_singleton() -> type[Settings]:
     return _Decorated
 
 
+_KEPT = by_new()
+
+
 class SettingsAct(Act):
     """In each round, sixteen threads at once ask a new class for its instance."""
 
     title = "A global that is built more than once"
     unit = "rounds"
     axis = "instances built"
-    leaves = False
     figures = (
         Figure("instances built", "{:,.0f}", " built"),
         Figure("rounds with more than one", "{:,.0f}", " rounds with more than one"),
@@ -104,6 +106,10 @@ class SettingsAct(Act):
             together.wait()
             twice += Settings.built > before + 1
             yield Sample(done, (Settings.built, twice))
+
+    def leak(self, job: Job) -> None:
+        """Ask for the instance: a class that keeps it has no end for it."""
+        _KEPT()
 
     def meaning(self, run: Run) -> str:
         """Count the instances."""
