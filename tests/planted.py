@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 
 class Thing:
@@ -254,12 +254,13 @@ def finalize_itself() -> None:
 
 
 class Settings:
-    instance: Settings | None = None
+    instance: Any = None
 
-    def __new__(cls) -> Settings:
+    def __new__(cls) -> Self:
         if cls.instance is None:
             cls.instance = super().__new__(cls)
-        return cls.instance
+        one: Self = cls.instance
+        return one
 
 
 def kinds() -> Iterator[Plant]:
