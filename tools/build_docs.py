@@ -21,6 +21,8 @@ PAGES = WORK / "source"
 BESIDE = {
     "README.md": "readme.md",
     "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contribute.md",
+    "SECURITY.md": "security.md",
     "LICENSE-MIT": "LICENSE-MIT.txt",
     "LICENSE-APACHE": "LICENSE-APACHE.txt",
 }
