@@ -84,7 +84,7 @@ def full() -> Iterator[Check]:
     )
     yield Check("instructions", [sys.executable, "tools/instructions.py"])
     yield Check("fuzz core", ["tools/fuzz-core", "15"])
-    yield Check(f"pytest on {platform.python_version()}", module("pytest", "-q"))
+    yield Check(f"pytest on {platform.python_version()}", module("pytest", "-q", "--durations=20"))
 
 
 def free_threaded(interpreter: str) -> Iterator[Check]:
@@ -99,9 +99,8 @@ def free_threaded(interpreter: str) -> Iterator[Check]:
         "ready-to-test",
     ]
     yield Check("free-threaded build", make, apart)
-    yield clippy("free-threaded clippy", PYO3_PYTHON=interpreter, **apart)
     # Each test by several threads at once, but for those that share what is the process's.
-    parallel = [".venv-t/bin/python", "-m", "pytest", "-q", "--parallel-threads=2"]
+    pytest = [".venv-t/bin/python", "-m", "pytest", "-q", "--durations=20", "--parallel-threads=2"]
     # What is Python only, and the same in both builds, was seen in the other.
     same = [
         "test_demo.py",
@@ -114,7 +113,7 @@ def free_threaded(interpreter: str) -> Iterator[Check]:
         "test_scan*.py",
         "tools",
     ]
-    yield Check("free-threaded pytest", parallel + [f"--ignore-glob=tests/{name}" for name in same])
+    yield Check("free-threaded pytest", pytest + [f"--ignore-glob=tests/{name}" for name in same])
 
 
 def main() -> int:
@@ -139,15 +138,12 @@ def main() -> int:
         else:
             skipped.append("the free-threaded part: no python3.14t here")
 
-    # Tests mostly run processes, one after the other: two builds' tests take no longer than one's.
-    *first, tests = checks
-    failed = [check.name for check in first if not check.passes()]
+    # Most of it is one process after the other: two builds take little longer than one.
     with ThreadPoolExecutor(1) as pool:
         lane = pool.submit(
             lambda: [check.name for check in others if not check.passes(beside=True)]
         )
-        if not tests.passes():
-            failed.append(tests.name)
+        failed = [check.name for check in checks if not check.passes()]
         failed += lane.result()
     checks += others
 

@@ -207,6 +207,7 @@ def main() -> int:
     parser.add_argument("--subject", choices=ALL, help="drive only this")
     parser.add_argument("--seed", type=int, help="run this one case of a subject, here")
     parser.add_argument("--steps", type=int, default=STEPS, help="how many steps it has")
+    parser.add_argument("--repeatable", action="store_true", help="the same cases at every run")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
@@ -218,7 +219,7 @@ def main() -> int:
     names = [options.subject] if options.subject else list(ALL)
     # A few rounds, so that a short run drives all of them.
     share = max(1.0, min(20.0, options.seconds / len(names)))
-    rng = random.Random()
+    rng = random.Random(1 if options.repeatable else None)
     end = time.monotonic() + options.seconds
     cases = failed = 0
     for name in itertools.cycle(names):

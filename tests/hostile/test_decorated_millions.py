@@ -10,7 +10,7 @@ from typing import Any
 
 from decorated import OURS, Boom, Failing, Key
 
-from isolated import each, full_collection, isolated, resident, run_source
+from isolated import FREE_THREADED, each, full_collection, isolated, resident, run_source
 from leaksafe import lru_cache
 
 VALUE = [1]
@@ -118,8 +118,8 @@ def once() -> None:
     assert Class().m() is VALUE
 
 
-MILLION = 1_000_000
-FEWER = 100_000
+MILLION = 250_000 if FREE_THREADED else 1_000_000
+FEWER = 25_000 if FREE_THREADED else 100_000
 OPERATIONS: dict[str, tuple[Callable[[], object], int]] = {
     "hit without arguments": (lambda: given(), FEWER),
     "hit": (lambda: given(LONG), MILLION),
