@@ -179,8 +179,9 @@ class TestWeakref:
                 container[key + 100] = things[-1]
             return len(container)
 
-        with pytest.raises(RuntimeError, match="changed size"):
-            loop(weakref.WeakValueDictionary())
+        if sys.version_info < (3, 14):
+            with pytest.raises(RuntimeError, match="changed size"):
+                loop(weakref.WeakValueDictionary())
         assert loop(leaksafe.WeakValueDictionary()) == 6
 
     def test_the_order_of_a_set(self) -> None:
