@@ -10,12 +10,27 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Tests of what is Python only, and the same in both builds: seen in one of them.
+PYTHON_ONLY = (
+    "test_demo.py",
+    "test_dependencies.py",
+    "test_docs.py",
+    "test_examples.py",
+    "test_leaks_p*.py",
+    "test_run_command.py",
+    "test_safety.py",
+    "test_scan*.py",
+    "tools",
+)
+# Those of them that follow the tests without the GIL, so that both lanes take equally long.
+FOLLOWING = ("test_demo.py", "test_docs.py", "test_leaks_p*.py")
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,16 @@ class Check:
         return code == 0
 
 
+def paths(patterns: Sequence[str]) -> list[str]:
+    """Return the tests that these name."""
+    return [str(path) for pattern in patterns for path in sorted(ROOT.glob(f"tests/{pattern}"))]
+
+
+def ignored(patterns: Sequence[str]) -> list[str]:
+    """Return the arguments of pytest that leave these tests out."""
+    return [f"--ignore={path}" for path in paths(patterns)]
+
+
 def module(*arguments: str) -> list[str]:
     """Return the command for a module of this environment."""
     return [sys.executable, "-m", *arguments]
@@ -72,8 +97,8 @@ def quick() -> Iterator[Check]:
     yield Check("pytest", module("pytest", "-q", *apart))
 
 
-def full() -> Iterator[Check]:
-    """Yield what holds in every commit on the main branch."""
+def full(*, but: Sequence[str] = ()) -> Iterator[Check]:
+    """Yield what holds in every commit on the main branch, but for some of the tests."""
     *others, _ = quick()
     yield from others
     yield clippy("clippy on core", "--no-default-features")
@@ -84,7 +109,8 @@ def full() -> Iterator[Check]:
     )
     yield Check("instructions", [sys.executable, "tools/instructions.py"])
     yield Check("fuzz core", ["tools/fuzz-core", "15"])
-    yield Check(f"pytest on {platform.python_version()}", module("pytest", "-q", "--durations=20"))
+    tests = module("pytest", "-q", "--durations=20", *ignored(but))
+    yield Check(f"pytest on {platform.python_version()}", tests)
 
 
 def free_threaded(interpreter: str) -> Iterator[Check]:
@@ -101,19 +127,8 @@ def free_threaded(interpreter: str) -> Iterator[Check]:
     yield Check("free-threaded build", make, apart)
     # Each test by several threads at once, but for those that share what is the process's.
     pytest = [".venv-t/bin/python", "-m", "pytest", "-q", "--durations=20", "--parallel-threads=2"]
-    # What is Python only, and the same in both builds, was seen in the other.
-    same = [
-        "test_demo.py",
-        "test_dependencies.py",
-        "test_docs.py",
-        "test_examples.py",
-        "test_leaks_p*.py",
-        "test_run_command.py",
-        "test_safety.py",
-        "test_scan*.py",
-        "tools",
-    ]
-    yield Check("free-threaded pytest", pytest + [f"--ignore-glob=tests/{name}" for name in same])
+    yield Check("free-threaded pytest", pytest + ignored(PYTHON_ONLY))
+    yield Check("pytest, the rest", module("pytest", "-q", *paths(FOLLOWING)))
 
 
 def main() -> int:
@@ -126,16 +141,19 @@ def main() -> int:
     # each of the many short processes of the tests would compile half the library anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-    checks = list(quick() if options.quick else full())
     others: list[Check] = []
     skipped: list[str] = []
-    if not options.quick:
+    if options.quick:
+        checks = list(quick())
+    else:
         found = subprocess.run(
             ["tools/find-free-threaded"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
         )
         if interpreter := found.stdout.strip():
+            checks = list(full(but=FOLLOWING))
             others += free_threaded(interpreter)
         else:
+            checks = list(full())
             skipped.append("the free-threaded part: no python3.14t here")
 
     # Most of it is one process after the other: two builds take little longer than one.
