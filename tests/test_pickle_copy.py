@@ -32,6 +32,15 @@ class Making(LRUCache[Any, Any]):
         return f"made {key}"
 
 
+class Answering(LRUCache[Any, Any]):
+    """A subclass that answers for any attribute but those of protocols that it doesn't have."""
+
+    def __getattr__(self, name: str) -> str:
+        if name in ("__deepcopy__", "__getnewargs_ex__", "__getnewargs__"):
+            raise AttributeError(name)
+        return f"the attribute {name}"
+
+
 class Slotted(LRUCache[Any, Any]):
     __slots__ = ("label",)
     label: str
@@ -163,6 +172,14 @@ def test_subclass_with_missing(duplicate: Duplicate) -> None:
     assert type(twin) is Making
     assert twin["b"] == "made b"
     assert dict(twin) == {"a": 1}
+
+
+@every_copy
+def test_subclass_that_has_every_attribute(duplicate: Duplicate) -> None:
+    original = Answering(3)
+    original["a"] = 1
+    twin = duplicate(original)
+    assert dict(twin) == {"a": 1} and vars(twin) == {}
 
 
 @every_copy

@@ -30,6 +30,7 @@ def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    # What it makes is seen by memory tools from the first on.
     import_module(f"{__name__}._attributes")
     globals()[name] = value
     return value

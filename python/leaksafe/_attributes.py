@@ -1,9 +1,8 @@
 """Shows what our structures hold to tools that read attributes and never ask the collector.
 
 `pympler.asizeof` is one: of an object it follows `__dict__` and what `__slots__` names, and so sees
-nothing of what is in an extension type, the standard library's included. It reads a slot that
-begins with two underscores under its mangled name, `_Class__slot__`, whereas `copyreg` takes the
-name as it stands, finds no such attribute, and copies and pickles nothing of it.
+nothing of what is in an extension type, the standard library's included. It reads the slot
+`__weakref__` under a mangled name, `_Class__weakref__`; whoever copies or pickles leaves it out.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 from leaksafe import _core
 
-_SLOT = "__held__"
+_SLOT = "__weakref__"
 
 
 class _Held:
