@@ -12,11 +12,7 @@ from leaksafe import LRUCache
 Cache = LRUCache[Any, Any]
 Round = Callable[[], object]
 
-# The same code in both builds: a quarter without the GIL, where a round takes longer.
-MILLION = 250_000 if FREE_THREADED else 1_000_000
-FEWER = 25_000 if FREE_THREADED else 100_000
 BLOCKS = 500
-MEMORY = 2 * 2**20
 RUNS = 4
 
 

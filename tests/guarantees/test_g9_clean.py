@@ -2,7 +2,7 @@
 
 Each case runs one operation in a process of its own: a warm-up, then a measured run of a million
 rounds (100 000 for the operations marked SLOW, which handle whole caches or raise, and the number
-beside them for those under RARE). After it
+beside them for those under RARE; a quarter of both without the GIL). After it
 - the references to every key, value and callable involved are exactly what they were,
 - sys.getallocatedblocks() is within 500 of what it was: a leak of one block a round is a million
   (2 000 for the operation with the fewest rounds),
@@ -13,12 +13,9 @@ first runs; a leak shows in each of four.
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Callable
-from itertools import repeat
 
-from rounds import BLOCKS, FEWER, MEMORY, MILLION, RUNS, WATCHED, Round
+from rounds import BLOCKS, RUNS, WATCHED, Round
 from rounds_of_caches import (
     big_and_small,
     callback,
@@ -103,7 +100,8 @@ from rounds_of_operations import (
     views_set_operations,
 )
 
-from isolated import each, isolated, resident
+from growth import FEWER, MILLION, leaves_nothing
+from isolated import each, isolated
 
 FAST = (
     hit,
@@ -201,40 +199,8 @@ ROUNDS: dict[Callable[[], Round], int] = {
 OPERATIONS = {operation.__name__: operation for operation in ROUNDS}
 
 
-def measure() -> tuple[list[int], int, int]:
-    for _ in range(3):
-        gc.collect()
-    counts = [sys.getrefcount(one) for one in WATCHED]
-    return counts, sys.getallocatedblocks(), resident()
-
-
 @each("operation", OPERATIONS)
 @isolated(malloc="default", limit=60)
 def test_a_million_of(operation: str) -> None:
-    one = OPERATIONS[operation]()
-    rounds = ROUNDS[OPERATIONS[operation]]
-
-    def grown(times: int) -> list[str]:
-        counts, blocks, memory = measure()
-        for _ in repeat(None, times):
-            one()
-        counts_after, blocks_after, memory_after = measure()
-        growth = [
-            f"{after - before:+} references to {watched!r}"
-            for watched, before, after in zip(WATCHED, counts, counts_after, strict=True)
-            if after != before
-        ]
-        if abs(blocks_after - blocks) > BLOCKS:
-            growth.append(f"{blocks_after - blocks:+} blocks")
-        if memory_after - memory > MEMORY:
-            growth.append(f"{memory_after - memory:+} resident bytes")
-        return growth
-
-    # twice: measuring for the first time takes memory of its own
-    for _ in range(2):
-        grown(max(rounds // 20, 50))
-    growth = [grown(rounds)]
-    # pools and caches that were not full yet are soon, and a leak goes on
-    while growth[-1] and len(growth) < RUNS:
-        growth.append(grown(rounds))
-    assert not growth[-1], f"each of {RUNS} runs of {rounds} left something: {growth}"
+    make = OPERATIONS[operation]
+    leaves_nothing(make(), ROUNDS[make], WATCHED, BLOCKS, RUNS)

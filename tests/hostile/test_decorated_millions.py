@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable
-from itertools import count, repeat
+from itertools import count
 from typing import Any
 
 from decorated import OURS, Boom, Failing, Key
 
-from isolated import FREE_THREADED, each, full_collection, isolated, resident, run_source
+from growth import FEWER, MILLION, leaves_nothing
+from isolated import each, isolated, run_source
 from leaksafe import lru_cache
 
 VALUE = [1]
@@ -118,8 +118,6 @@ def once() -> None:
     assert Class().m() is VALUE
 
 
-MILLION = 250_000 if FREE_THREADED else 1_000_000
-FEWER = 25_000 if FREE_THREADED else 100_000
 OPERATIONS: dict[str, tuple[Callable[[], object], int]] = {
     "hit without arguments": (lambda: given(), FEWER),
     "hit": (lambda: given(LONG), MILLION),
@@ -163,41 +161,11 @@ OPERATIONS: dict[str, tuple[Callable[[], object], int]] = {
 }
 
 
-def measure() -> tuple[list[int], int, int]:
-    full_collection()
-    return [sys.getrefcount(one) for one in WATCHED], sys.getallocatedblocks(), resident()
-
-
 @each("operation", OPERATIONS)
 @isolated(malloc="default", limit=60)
 def test_a_million_of(operation: str) -> None:
-    """See tests/guarantees/test_g9_clean.py, which does the same to the caches themselves."""
     one, rounds = OPERATIONS[operation]
-
-    def grown(times: int) -> list[str]:
-        counts, blocks, memory = measure()
-        for _ in repeat(None, times):
-            one()
-        counts_after, blocks_after, memory_after = measure()
-        growth = [
-            f"{after - before:+} references to {watched!r}"
-            for watched, before, after in zip(WATCHED, counts, counts_after, strict=True)
-            if after != before
-        ]
-        if abs(blocks_after - blocks) > 100:
-            growth.append(f"{blocks_after - blocks:+} blocks")
-        if memory_after - memory > 2 * 2**20:
-            growth.append(f"{memory_after - memory:+} resident bytes")
-        return growth
-
-    # twice: measuring for the first time takes memory of its own
-    for _ in range(2):
-        grown(max(rounds // 20, 50))
-    growth = [grown(rounds)]
-    # pools and caches that were not full yet are soon, and a leak goes on
-    while growth[-1] and len(growth) < 8:
-        growth.append(grown(rounds))
-    assert not growth[-1], f"each of 8 runs of {rounds} left something: {growth}"
+    leaves_nothing(one, rounds, WATCHED, 100, 8)
 
 
 def test_a_panic_becomes_an_exception() -> None:
