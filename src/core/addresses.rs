@@ -4,8 +4,8 @@ use hashbrown::HashTable;
 
 use super::spread;
 
-/// What is numbered begins this far apart at least.
-const GRAIN: usize = 16;
+/// What is numbered begins this far apart at least: two words, as objects of Python do.
+const GRAIN: usize = 2 * size_of::<usize>();
 
 /// The grains of a page.
 const PLACES: usize = 256;
@@ -13,7 +13,7 @@ const PLACES: usize = 256;
 /// Stands for no number.
 const NONE: u32 = u32::MAX;
 
-/// Numbers addresses from 0 in the order in which they come. They must be 16 bytes apart, or more.
+/// Numbers addresses from 0 in the order in which they come. They must be two words apart, or more.
 ///
 /// It is a page table: numbers of neighbours in memory are neighbours here. Objects mostly refer to what was made at the
 /// same time, which is near, so that few look-ups miss the processor's caches, where a hash table misses them with each.
