@@ -160,7 +160,7 @@ class Template:
             if pid is None:
                 self._said.seek(0)
                 said = self._said.read().decode(errors="replace")
-                return Result(None, "", f"no case began: {said}", limit)
+                return Result(1, "", f"no case began: {said}", limit)
             try:
                 code = self._answer(limit)
                 if code is None:

@@ -30,7 +30,7 @@ PYTHON_ONLY = (
     "tools",
 )
 # Those of them that follow the tests without the GIL, so that both lanes take equally long.
-FOLLOWING = ("test_demo.py", "test_docs.py", "test_leaks_p*.py")
+FOLLOWING = ("test_demo.py", "test_leaks_p*.py")
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,7 @@ def free_threaded(interpreter: str) -> Iterator[Check]:
         "ready-to-test",
     ]
     yield Check("free-threaded build", make, apart)
+    yield clippy("free-threaded clippy", PYO3_PYTHON=interpreter, **apart)
     # Each test by several threads at once, but for those that share what is the process's.
     pytest = [".venv-t/bin/python", "-m", "pytest", "-q", "--durations=20", "--parallel-threads=2"]
     yield Check("free-threaded pytest", pytest + ignored(PYTHON_ONLY))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -43,7 +44,8 @@ def show_pympler() -> None:
     things = [Thing(number) for number in range(1_000)]
     for name, make in {**STRONG, **WEAK}.items():
         held = make(things)
-        own = asizeof.asizeof(things, held) - asizeof.asizeof(things)
+        weigh: Any = asizeof.asizeof
+        own = weigh(things, held) - weigh(things)
         print(f"{name:22} {own / 1_000:6.1f} bytes an entry")
         del held
     cache = mapping(LRUCache(None), [Thing(number) for number in range(1_000)])

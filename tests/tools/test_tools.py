@@ -98,7 +98,8 @@ def measure(name: str) -> None:
     held: Any = {**STRONG, **WEAK}[name](things)
     gc.collect()
     grown = resident() - before
-    print((asizeof.asizeof(things, held) - asizeof.asizeof(things)) / grown)
+    weigh: Any = asizeof.asizeof
+    print((weigh(things, held) - weigh(things)) / grown)
 
 
 if __name__ == "__main__":
