@@ -529,6 +529,9 @@ def test_a_watch_tells_of_a_container_that_grows() -> None:
         assert container.path == "test_leaks.py global GROWING"
         assert (container.type, container.before < container.now) == ("list", True)
         assert "global GROWING: a list that held " in str(reports[0])
+        assert container.advice.startswith("a list that only grows: ")
+        assert container.advice in str(reports[0])
+        assert json.loads(reports[0].to_json())["containers"][0]["now"] == container.now
     finally:
         told.set()
         GROWING.clear()

@@ -83,7 +83,7 @@ def assert_only_text(page: str) -> Seen:
     seen = Seen(page)
     assert seen.elements <= {
         *("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "code"),
-        *("svg", "g", "rect", "path", "text", "polyline"),
+        *("svg", "g", "rect", "path", "text", "polyline", "ul", "li"),
     }
     assert not seen.attributes & {"src", "href", "xlink:href", "style", "onload", "onerror"}
     style = page[page.index("<style>") : page.index("</style>")]
@@ -116,6 +116,34 @@ def test_a_report_as_json_has_all_its_fields(report: leaks.Report) -> None:
     )
     assert (again.groups, again.late) == (report.groups, report.late)
     assert again == report
+
+
+sizes = st.integers(0, 10**9)
+growing = st.builds(
+    leaks.GrowthReport,
+    st.dictionaries(texts, st.integers(1, 10**9), max_size=3),
+    st.lists(st.builds(leaks.GrowingContainer, texts, texts, sizes, sizes, texts), max_size=3).map(
+        tuple
+    ),
+)
+
+
+@settings(max_examples=40)
+@given(growing, texts)
+def test_what_a_watch_saw_is_only_text_and_comes_back_from_json(
+    report: leaks.GrowthReport, title: str
+) -> None:
+    seen = assert_only_text(report.html(title))
+    for text in (
+        title,
+        *report.types,
+        *(one.path for one in report.containers),
+        *(one.advice for one in report.containers),
+    ):
+        assert shown(text) in seen.text
+    fields = json.loads(report.to_json())
+    containers = tuple(leaks.GrowingContainer(**one) for one in fields["containers"])
+    assert leaks.GrowthReport(fields["types"], containers) == report
 
 
 def group(path: str) -> leaks.Group:

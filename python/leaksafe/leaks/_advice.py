@@ -213,8 +213,8 @@ def _weak_reference(held: list[Any], chain: list[Any], _steps: list[Step]) -> st
             )
     if any(_plain.is_a(one, ReferenceType) for one in held[:1]):
         return (
-            "dead weak references stay in the container: leaksafe.WeakList, WeakSet or "
-            "WeakValueDictionary drop them"
+            "weak references stay in the container when their objects have died: "
+            "leaksafe.WeakList, WeakSet or WeakValueDictionary drop them"
         )
     return None
 

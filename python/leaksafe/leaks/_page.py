@@ -13,6 +13,7 @@ from leaksafe.leaks._sizes import show_bytes, show_count
 if TYPE_CHECKING:
     from leaksafe.leaks._repeat import Verdict
     from leaksafe.leaks._report import Group, Report
+    from leaksafe.leaks._watch import GrowthReport
 
 # The colours differ for the colour-blind too.
 _STYLE = """
@@ -106,6 +107,23 @@ def verdict(given: Verdict) -> Iterator[str]:
     if given.report.groups:
         yield "<h2>Who holds it</h2>"
         yield from report(given.report)
+
+
+def growth(seen: GrowthReport) -> Iterator[str]:
+    """Yield a card for each container, then how many more there are of each class."""
+    if not seen.containers and not seen.types:
+        yield "<p>Nothing grows.</p>"
+    for one in seen.containers:
+        yield f'<div class="card"><h3 class="mono">{escape(one.path)}</h3>'
+        yield f"<p>a {escape(one.type)}: held {one.before:,}, holds {one.now:,}</p>"
+        if one.advice:
+            yield f'<p class="advice">{escape(one.advice)}</p>'
+        yield "</div>"
+    if seen.types:
+        yield "<h2>More of each class</h2><ul>"
+        for name, count in seen.types.items():
+            yield f"<li>{count:,} <code>{escape(name)}</code></li>"
+        yield "</ul>"
 
 
 def _card(group: Group) -> Iterator[str]:

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from leaksafe import _core
-from leaksafe.leaks import _names, _plain
+from leaksafe.leaks import _advice, _names, _page, _plain
 from leaksafe.leaks._repeat import classes
 from leaksafe.leaks._roots import Roots
 
@@ -33,6 +34,12 @@ class GrowingContainer:
     before: int
     """References that it held when the watch began."""
     now: int
+    advice: str = ""
+    """What to use instead."""
+
+    def __str__(self) -> str:
+        cure = f"; {self.advice}" if self.advice else ""
+        return f"{self.path}: a {self.type} that held {self.before:,} and holds {self.now:,}{cure}"
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,52 @@ class GrowthReport:
     containers: tuple[GrowingContainer, ...]
 
     def __str__(self) -> str:
-        lines = [
-            f"{one.path}: a {one.type} that held {one.before:,} and holds {one.now:,}"
-            for one in self.containers
-        ]
+        lines = [str(one) for one in self.containers]
         lines += [f"{count:,} more {name}" for name, count in list(self.types.items())[:10]]
         return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """Return the fields as JSON.
+
+        >>> from leaksafe import leaks
+        >>> leaks.GrowthReport({"app.Session": 12}, ()).to_json()
+        '{"types": {"app.Session": 12}, "containers": []}'
+
+        """
+        fields: dict[str, Any] = {
+            "types": self.types,
+            "containers": [asdict(one) for one in self.containers],
+        }
+        return json.dumps(fields, ensure_ascii=False)
+
+    def html(self, title: str = "What grows") -> str:
+        """Return a page for a browser, of the kind that `Report.html` makes.
+
+        Args:
+            title: its heading.
+
+        Returns:
+            The page, to be written as UTF-8: O(n) in the containers and classes.
+
+        >>> from leaksafe import leaks
+        >>> cache = leaks.GrowingContainer("app.py global cache", "dict", 10, 500)
+        >>> "held 10, holds 500" in leaks.GrowthReport({}, (cache,)).html()
+        True
+
+        """
+        return _page.document(title, list(_page.growth(self)))
+
+    def __rich__(self) -> Any:
+        """A table, where rich prints the report."""
+        from rich.table import Table  # noqa: PLC0415  # only rich itself calls this
+
+        table = Table("what grows", "before", "now", "what to do", show_lines=True)
+        for one in self.containers:
+            name = f"{one.path}: a {one.type}"
+            table.add_row(name, f"{one.before:,}", f"{one.now:,}", one.advice)
+        for kind, count in list(self.types.items())[:10]:
+            table.add_row(kind, "", f"{count:,} more", "")
+        return table
 
 
 class watch:  # noqa: N801  # `with leaks.watch(…)`
@@ -208,9 +255,12 @@ def _named(snapshot: _core._HeapSnapshot, wanted: set[int]) -> tuple[GrowingCont
         for container in held:
             # One that holds another is met with it.
             before, now = sizes[id(container)]
-            path = _names.join(_names.steps([container, *chain], roots))
+            steps = _names.steps([container, *chain], roots)
+            newest = (_plain.elements(container) or [])[-1:]
+            advice = _advice.advise(newest, [container, *chain], steps)
             kind = _plain.full_name(type(container))
-            found.append(GrowingContainer(path, kind, before, now))
+            found.append(GrowingContainer(_names.join(steps), kind, before, now, advice))
+            del newest
     found.sort(key=_container_growth, reverse=True)
     return tuple(found)
 
