@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple, PyType};
 
+use super::build;
 use super::equality::{self, Verdict};
 use super::lookup::Probe;
 use super::weak;
@@ -69,7 +70,7 @@ impl<'py> OwnedCall<'py> {
         let mut names = None;
         if let Some(keywords) = keywords.filter(|keywords| !keywords.is_empty()) {
             let (keys, values): (Vec<_>, Vec<_>) = keywords.iter().unzip();
-            names = Some(PyTuple::new(py, keys)?);
+            names = Some(build::tuple(py, keys)?);
             items.extend(values);
         }
         Ok(Self { py, items, names })
@@ -105,7 +106,7 @@ impl<'py> OwnedCall<'py> {
             rest.remove(at);
             self.items.remove(at);
             self.names = (!rest.is_empty())
-                .then(|| PyTuple::new(self.py, rest))
+                .then(|| build::tuple(self.py, rest))
                 .transpose()?;
         }
         Ok(())
@@ -123,13 +124,13 @@ impl<'py> OwnedCall<'py> {
     pub fn arguments(&self) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
         let keywords = self.names.as_ref().map_or(0, PyTupleMethods::len);
         let (items, values) = self.items.split_at(self.items.len() - keywords);
-        let named = PyDict::new(self.py);
+        let named = build::dict(self.py)?;
         if let Some(names) = &self.names {
             for (name, value) in names.iter().zip(values) {
                 named.set_item(name, value)?;
             }
         }
-        Ok((PyTuple::new(self.py, items)?, named))
+        Ok((build::tuple(self.py, items)?, named))
     }
 
     /// The same as a borrowed call.
@@ -282,7 +283,7 @@ impl<'a, 'py> Call<'a, 'py> {
             items.push(names.as_any());
             items.push(keywords.bind(self.py));
         }
-        Ok(PyTuple::new(self.py, items)?.into_any())
+        Ok(build::tuple(self.py, items)?.into_any())
     }
 
     /// An object that equals that of another call where their keys are the same, whatever it holds.
@@ -293,13 +294,13 @@ impl<'a, 'py> Call<'a, 'py> {
         let key = self.key(None)?;
         let kind = if self.typed {
             let types = self.items.iter().map(Bound::get_type);
-            PyTuple::new(self.py, types.collect::<Vec<_>>())?.into_any()
+            build::tuple(self.py, types.collect::<Vec<_>>())?.into_any()
         } else {
             // A single argument is not the same as a tuple, nor an `int` or `str` alone as any other.
             let kind = self.single().map_or(0, |only| 1 + u8::from(is_plain(only)));
             kind.into_pyobject(self.py)?.into_any()
         };
-        Ok(PyTuple::new(self.py, [key, kind])?.into_any())
+        Ok(build::tuple(self.py, [key, kind])?.into_any())
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! Single flight: what many threads ask for at once is made by one of them.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyException;
@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyCFunction;
 
+use super::fork;
 use super::waits::{self, Blocked, Maker};
 
 /// Locks, whatever a thread that panicked left: the data is valid after each operation.
@@ -15,26 +16,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often this process, or one that it comes from, was forked: a look at that costs less than asking for its number.
-static FORKS: AtomicU32 = AtomicU32::new(0);
-
-/// Counts forks from now on, and imports `_thread.allocate_lock` while that is possible: not at the interpreter's end.
+/// Imports `_thread.allocate_lock` while that is possible: not at the interpreter's end.
 ///
 /// # Errors
 /// When it can't be imported.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    #[cfg(unix)]
-    {
-        static COUNTED: std::sync::Once = std::sync::Once::new();
-        unsafe extern "C" fn forked() {
-            FORKS.fetch_add(1, Ordering::Relaxed);
-        }
-        COUNTED.call_once(|| {
-            // SAFETY: the handler is there for as long as this module, which is never unloaded, and does nothing that
-            // a child of a process with threads may not: it counts.
-            unsafe { libc::pthread_atfork(None, None, Some(forked)) };
-        });
-    }
+    fork::prepare();
     allocate_lock(py).map(|_| ())
 }
 
@@ -124,7 +111,7 @@ impl Flight {
     pub fn depart() -> Arc<Self> {
         Arc::new(Self {
             maker: Maker::new(),
-            forks: FORKS.load(Ordering::Relaxed),
+            forks: fork::count(),
             current: AtomicBool::new(true),
             announced: AtomicBool::new(false),
             end: Mutex::default(),
@@ -133,7 +120,7 @@ impl Flight {
 
     /// Whether it was under way in the parent when this process was forked, and so never lands here.
     pub fn is_lost(&self) -> bool {
-        self.forks != FORKS.load(Ordering::Relaxed)
+        self.forks != fork::count()
     }
 
     /// Whether what is computed for its key may be kept.

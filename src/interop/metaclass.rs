@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyDict, PySuper, PyTuple, PyType};
 
+use super::build;
 use super::class::{is_heap_type, namespace};
 use super::vectorcall::raise;
 
@@ -131,7 +132,7 @@ pub fn derive<'py, T: Answering>(metaclass: &Bound<'py, PyType>) -> PyResult<Bou
         flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE) as _,
         slots: slots.as_mut_ptr(),
     };
-    let bases = PyTuple::new(py, [metaclass])?;
+    let bases = build::tuple(py, [metaclass])?;
     // SAFETY: the description is complete and outlives the call, which copies it; the class inherits size, layout and
     // collection from its base. Nobody has seen it when the flag is set; it inherits the offset of the slot, which `type`
     // has.
@@ -243,8 +244,8 @@ unsafe extern "C" fn vectorcall<T: Answering>(
         }
         let read = |index: usize| Bound::from_borrowed_ptr(py, *arguments.add(index));
         let packed = (|| {
-            let args = PyTuple::new(py, (0..positional).map(read).collect::<Vec<_>>())?;
-            let kwargs = PyDict::new(py);
+            let args = build::tuple(py, (0..positional).map(read).collect::<Vec<_>>())?;
+            let kwargs = build::dict(py)?;
             if let Some(names) = Bound::from_borrowed_ptr_or_opt(py, names) {
                 for (index, name) in names.cast_into_unchecked::<PyTuple>().iter().enumerate() {
                     kwargs.set_item(name, read(positional + index))?;

@@ -1,11 +1,13 @@
 //! How Rust talks to CPython. All of the crate's `unsafe` is here, each block with the reason why it is sound.
 
+pub mod build;
 pub mod call;
 pub mod class;
 pub mod clock;
 pub mod descriptor;
 pub mod equality;
 pub mod flight;
+pub mod fork;
 pub mod gc;
 pub mod guard;
 pub mod heap;

@@ -198,7 +198,7 @@ impl<'py> Worklist<'py> {
     #[cfg(Py_GIL_DISABLED)]
     fn expand_stopped(&mut self) -> PyResult<()> {
         use pyo3::types::{PyList, PyTuple};
-        let batch = PyTuple::new(self.py, std::mem::take(&mut self.unexpanded))?;
+        let batch = super::build::tuple(self.py, std::mem::take(&mut self.unexpanded))?;
         let referents = self
             .py
             .import(pyo3::intern!(self.py, "gc"))?

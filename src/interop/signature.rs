@@ -5,6 +5,7 @@ use pyo3::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
+use super::build;
 use super::call::{Call, OwnedCall};
 use super::equality::{self, Verdict};
 use super::lookup::Probe;
@@ -124,7 +125,7 @@ impl Signature {
             names.push(name.clone());
             items.push(value.clone());
         }
-        let names = PyTuple::new(py, names).ok()?;
+        let names = build::tuple(py, names).ok()?;
         Some(OwnedCall::from_parts(py, items, Some(names)))
     }
 

@@ -169,9 +169,19 @@ pub(super) fn raise(
     py: Python<'_>,
     error: Result<PyErr, Box<dyn Any + Send>>,
 ) -> *mut ffi::PyObject {
-    let error = error.unwrap_or_else(|panic| defect(&*panic));
-    // SAFETY: the thread is attached, by `py`. PyO3 doesn't count that, and would release late what it drops.
-    unsafe { Python::attach_unchecked(|_| error.restore(py)) };
+    let restored = match error {
+        // Where it can't make an object, PyO3 panics with the `MemoryError` still set.
+        Err(_) if PyErr::occurred(py) => Ok(()),
+        error => catch_unwind(AssertUnwindSafe(|| {
+            let error = error.unwrap_or_else(|panic| defect(&*panic));
+            // SAFETY: the thread is attached, by `py`. PyO3 doesn't count that, and would release late what it drops.
+            unsafe { Python::attach_unchecked(|_| error.restore(py)) };
+        })),
+    };
+    if restored.is_err() && !PyErr::occurred(py) {
+        // SAFETY: the thread is attached; what is raised was made when the interpreter started.
+        unsafe { ffi::PyErr_NoMemory() };
+    }
     null_mut()
 }
 

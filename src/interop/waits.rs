@@ -9,9 +9,12 @@ use std::ffi::c_ulong;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::{ffi, intern};
+
+use super::build::{self, Count};
+use super::fork;
 
 type Thread = c_ulong;
 
@@ -47,7 +50,7 @@ struct Named {
 
 #[derive(Default)]
 struct Waits {
-    process: u32,
+    forks: u32,
     /// A thread waits for one flight at a time.
     blocked: HashMap<Thread, Wait>,
     making: HashMap<u64, Making>,
@@ -135,10 +138,10 @@ static HAS_TASKS: AtomicBool = AtomicBool::new(false);
 fn waits() -> MutexGuard<'static, Waits> {
     // Valid after each operation, whatever a thread that panicked left.
     let mut waits = WAITS.lock().unwrap_or_else(PoisonError::into_inner);
-    let process = std::process::id();
-    if waits.process != process {
+    let forks = fork::count();
+    if waits.forks != forks {
         *waits = Waits {
-            process,
+            forks,
             ..Waits::default()
         };
     }
@@ -154,7 +157,7 @@ fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let made = VARIABLE.get_or_try_init(py, || {
         let class = py.import("contextvars")?.getattr("ContextVar")?;
-        let options = pyo3::types::PyDict::new(py);
+        let options = build::dict(py)?;
         options.set_item("default", py.None())?;
         class
             .call(("leaksafe computation",), Some(&options))
@@ -178,7 +181,29 @@ fn current(py: Python<'_>) -> PyResult<Option<u64>> {
     if !HAS_TASKS.load(Ordering::Relaxed) {
         return Ok(None);
     }
-    variable(py)?.call_method0(intern!(py, "get"))?.extract()
+    get(variable(py)?)?.extract()
+}
+
+/// What this context has in a variable that has a default.
+fn get<'py>(variable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let mut value = std::ptr::null_mut();
+    // SAFETY: it is a `ContextVar`, made by `variable`; the answer is a new reference, since there is a default, or null
+    // with an exception set.
+    unsafe {
+        ffi::PyContextVar_Get(variable.as_ptr(), std::ptr::null_mut(), &raw mut value);
+        Bound::from_owned_ptr_or_err(variable.py(), value)
+    }
+}
+
+/// Has this context carry the number of what it makes, or none.
+fn carry(py: Python<'_>, number: Option<u64>) -> PyResult<()> {
+    let number = number.map(Count).into_pyobject(py)?;
+    // SAFETY: as for `get`; the variable keeps the number. The token, by which the old value could be had back, is let go.
+    let token = unsafe {
+        let token = ffi::PyContextVar_Set(variable(py)?.as_ptr(), number.as_ptr());
+        Bound::from_owned_ptr_or_err(py, token)
+    };
+    token.map(drop)
 }
 
 impl Maker {
@@ -227,7 +252,7 @@ impl Maker {
     pub fn enter(self, py: Python<'_>) -> PyResult<()> {
         if self.number != 0 {
             self.begin(py)?;
-            variable(py)?.call_method1(intern!(py, "set"), (self.number,))?;
+            carry(py, Some(self.number))?;
         }
         Ok(())
     }
@@ -247,7 +272,7 @@ impl Maker {
             within
         };
         if let Some(within) = ended {
-            variable(py)?.call_method1(intern!(py, "set"), (within,))?;
+            carry(py, within)?;
         }
         Ok(())
     }

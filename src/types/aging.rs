@@ -9,6 +9,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::arguments;
 use crate::core::NEVER;
+use crate::interop::build::Seconds;
 use crate::interop::clock;
 
 /// What entries live for: seconds, or a function of key and value.
@@ -103,10 +104,13 @@ impl Aging {
     }
 
     /// The argument `ttl` as Python has it.
-    pub fn ttl<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn ttl<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match &self.ttl {
-            Ttl::Fixed(seconds) => PyFloat::new(py, *seconds).into_any(),
-            Ttl::Function(function) => function.bind(py).clone(),
+            Ttl::Fixed(seconds) => Ok(Seconds(*seconds).into_pyobject(py)?.into_any()),
+            Ttl::Function(function) => Ok(function.bind(py).clone()),
         }
     }
 

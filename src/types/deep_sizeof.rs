@@ -5,6 +5,7 @@
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
+use crate::interop::build::Count;
 use crate::interop::referents::Worklist;
 use crate::interop::sizes::Scales;
 
@@ -40,8 +41,8 @@ use crate::interop::sizes::Scales;
 /// (0, 0, 0)
 #[pyfunction]
 #[pyo3(signature = (obj, /))]
-pub fn deep_sizeof(obj: &Bound<'_, PyAny>) -> PyResult<u64> {
-    weight_of(&[obj], &[])
+pub fn deep_sizeof(obj: &Bound<'_, PyAny>) -> PyResult<Count> {
+    weight_of(&[obj], &[]).map(Count)
 }
 
 /// The bytes of everything that can be reached from `roots` without going through any of `except`.

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyType};
 
 use crate::core::{Addresses, Graph, Ways};
+use crate::interop::build;
 use crate::interop::heap::{Heap, Node, is_container, tracked};
 use crate::interop::referents::{Worklist, no_memory};
 use crate::interop::sizes::Scales;
@@ -95,7 +96,7 @@ pub fn count_types(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
             .or_insert_with(|| (object.get_type(), 0))
             .1 += 1;
     }
-    let answer = PyDict::new(py);
+    let answer = build::dict(py)?;
     for (class, count) in counts.into_values() {
         answer.set_item(class, count)?;
     }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::lru_cache::{Entries, LruCache};
 use crate::core::Slot;
+use crate::interop::build;
 use crate::interop::guard::Guarded;
 
 /// What an iteration gives for each entry.
@@ -117,7 +117,7 @@ impl CacheIterator {
         match self.step(py, cache.get(), now) {
             Step::Give(one, None) => Ok(Some(one)),
             Step::Give(key, Some(value)) => {
-                Ok(Some(PyTuple::new(py, [key, value])?.into_any().unbind()))
+                Ok(Some(build::tuple(py, [key, value])?.into_any().unbind()))
             }
             Step::End => {
                 drop(self.cache.with(py, Option::take));

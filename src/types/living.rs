@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
-use pyo3::types::PyWeakrefReference;
+use pyo3::types::{PyList, PyWeakrefReference};
 
+use crate::interop::build;
 use crate::interop::guard::{Guarded, Noted};
 use crate::interop::weak;
 
@@ -79,7 +80,7 @@ impl Notes {
 
 /// Those that live, in the order in which they were made, each with the place if that was noted.
 #[pyfunction(name = "_living")]
-pub fn living(py: Python<'_>) -> Vec<(Bound<'_, PyAny>, Option<Py<PyAny>>)> {
+pub fn living(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     let notes: Vec<Note> = NOTES.with(py, |notes| {
         let notes = notes.notes.iter();
         notes
@@ -89,10 +90,14 @@ pub fn living(py: Python<'_>) -> Vec<(Bound<'_, PyAny>, Option<Py<PyAny>>)> {
             })
             .collect()
     });
-    let living = notes.into_iter();
-    living
-        .filter_map(|(reference, place)| Some((weak::upgrade(reference.bind(py))?, place)))
-        .collect()
+    let living = build::list(py)?;
+    for (reference, place) in notes {
+        if let Some(object) = weak::upgrade(reference.bind(py)) {
+            let place = place.map_or_else(|| py.None(), Py::into_any);
+            living.append(build::tuple(py, [object, place.into_bound(py)])?)?;
+        }
+    }
+    Ok(living)
 }
 
 /// Has it noted from now on where each is made, or not any more.

@@ -30,6 +30,7 @@ use super::sweeper;
 use super::views::{ItemsView, KeysView, ValuesView};
 use super::weigher::Weigher;
 use crate::core::{Cache, NEVER};
+use crate::interop::build::{Count, Text};
 use crate::interop::equality::hash_of;
 use crate::interop::guard::Guarded;
 use crate::interop::{release, sizes, trace};
@@ -426,15 +427,15 @@ impl LruCache {
 
     /// The bound, in entries or in the unit of `getsizeof`; `None` for no bound.
     #[getter]
-    fn maxsize(&self, py: Python<'_>) -> Option<u64> {
-        self.look(py, Cache::bound)
+    fn maxsize(&self, py: Python<'_>) -> Option<Count> {
+        self.look(py, Cache::bound).map(Count)
     }
 
     /// The number of entries, or what they weigh together by `getsizeof`.
     #[getter]
-    fn currsize(slf: &Bound<'_, Self>) -> PyResult<u64> {
+    fn currsize(slf: &Bound<'_, Self>) -> PyResult<Count> {
         Self::expire_due(slf)?;
-        Ok(slf.get().look(slf.py(), Cache::weight))
+        Ok(Count(slf.get().look(slf.py(), Cache::weight)))
     }
 
     /// Whether the cache was closed.
@@ -550,16 +551,18 @@ impl LruCache {
         Self::equals(slf, other)
     }
 
-    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<Text> {
         Self::shown(slf)
     }
 
-    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<Count> {
         let fixed = sizes::basic(&slf.get_type())?;
-        Ok(fixed
-            + slf.get().look(slf.py(), Cache::allocated_bytes)
-            + slf.get().flights.allocated(slf.py())
-            + slf.get().state.lock_bytes())
+        Ok(Count::from(
+            fixed
+                + slf.get().look(slf.py(), Cache::allocated_bytes)
+                + slf.get().flights.allocated(slf.py())
+                + slf.get().state.lock_bytes(),
+        ))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -17,6 +17,7 @@ use super::async_flights;
 use super::flights::Flights;
 use super::sweeper;
 use crate::core::{Cache, Slot};
+use crate::interop::build::{Count, Text};
 use crate::interop::guard::{Guarded, Noted};
 use crate::interop::release::{self, Nesting, Original, release};
 use crate::interop::signature::Signature;
@@ -259,10 +260,15 @@ impl LruFunction {
         if let Some(engine) = &this.engine {
             let size = engine.keeper.bind(py).call_method0("size")?;
             let (maxsize, currsize): (Bound<'_, PyAny>, usize) = size.extract()?;
-            return info.call1((hits, misses, maxsize, currsize));
+            return info.call1((Count(hits), Count(misses), maxsize, Count::from(currsize)));
         }
         let currsize = this.entries(py, Cache::weight).unwrap_or(0);
-        info.call1((hits, misses, this.maxsize, currsize))
+        info.call1((
+            Count(hits),
+            Count(misses),
+            this.maxsize.map(Count),
+            Count(currsize),
+        ))
     }
 
     /// How many results have left.
@@ -365,12 +371,13 @@ impl LruFunction {
     /// The mapping that holds the results: the one given, or made; a view of the function's own where there is none.
     #[getter]
     fn cache<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static VIEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = slf.py();
         match &slf.get().engine {
-            Some(engine) => engine.keeper.bind(py).getattr("cache"),
-            None => py
-                .import("leaksafe._cached")?
-                .call_method1("ResultsView", (slf,)),
+            Some(engine) => engine.keeper.bind(py).getattr(intern!(py, "cache")),
+            None => VIEW
+                .import(py, "leaksafe._cached", "ResultsView")?
+                .call1((slf,)),
         }
     }
 
@@ -391,10 +398,10 @@ impl LruFunction {
         Ok(Bound::new(slf.py(), bound)?.into_any())
     }
 
-    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<Text> {
         let function = slf.get().function.bind(slf.py()).repr()?;
         let kind = slf.get().kind();
-        Ok(format!("<{kind} of {}>", function.to_string_lossy()))
+        Ok(Text(format!("<{kind} of {}>", function.to_string_lossy())))
     }
 
     fn __copy__(slf: Py<Self>) -> Py<Self> {
@@ -410,13 +417,13 @@ impl LruFunction {
         slf.getattr(intern!(slf.py(), "__qualname__"))
     }
 
-    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<Count> {
         let fixed = sizes::basic(&slf.get_type())?;
         let tables = slf.get().state.with(slf.py(), |state| {
             let entries = state.entries.as_ref().map_or(0, Cache::allocated_bytes);
             entries + state.owners.allocated_bytes()
         });
-        Ok(fixed + tables + slf.get().state.lock_bytes())
+        Ok(Count::from(fixed + tables + slf.get().state.lock_bytes()))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -21,11 +21,12 @@ use super::flights::Flights;
 use super::sweeper::{self, SLICE, Swept};
 use super::weak_table::{Reap, WeakReaper, out_of_memory};
 use crate::core::{Cache, Removed, Slot};
+use crate::interop::build::Count;
 use crate::interop::equality::{Verdict, compare, hash_of};
 use crate::interop::guard::Guarded;
 use crate::interop::lookup::locate;
 use crate::interop::reference::place_of;
-use crate::interop::{clock, hot, release, sizes, trace};
+use crate::interop::{build, clock, hot, release, sizes, trace};
 
 /// The tables, which the callback of weak references has to find.
 struct Shared(Guarded<State>);
@@ -223,7 +224,7 @@ impl Registry {
     }
 
     fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-        PyKeyError::new_err((key.clone().unbind(),))
+        build::missing(key)
     }
 
     fn expire_due(slf: &Bound<'_, Self>) {
@@ -403,7 +404,7 @@ impl Registry {
         slf: &Bound<'py, Self>,
         key: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(slf.py(), Self::look(slf, key, hash_of(key)?)?)
+        build::tuple(slf.py(), Self::look(slf, key, hash_of(key)?)?)
     }
 
     /// Keeps what was made for a key in an event loop, of which `home` is a weak reference, unless there is one by then;
@@ -499,7 +500,7 @@ impl Registry {
         if failed {
             return Err(out_of_memory());
         }
-        PyTuple::new(py, old)
+        build::tuple(py, old)
     }
 
     /// Takes everything out, and gives the instances that are to be closed, with their loops, the youngest first.
@@ -533,13 +534,15 @@ impl Registry {
         Ok(list)
     }
 
-    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<Count> {
         let py = slf.py();
         let fixed = sizes::basic(&slf.get_type())?;
         let this = slf.get();
         let tables = this.shared.0.with(py, |state| state.bytes());
         let lock = this.shared.0.lock_bytes();
-        Ok(fixed + tables + lock + this.flights.allocated(py))
+        Ok(Count::from(
+            fixed + tables + lock + this.flights.allocated(py),
+        ))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

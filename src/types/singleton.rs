@@ -13,7 +13,7 @@ use super::flights::or_else_on_panic;
 use crate::interop::flight::{Flight, Landing, Outcome};
 use crate::interop::guard::{Guarded, Noted};
 use crate::interop::metaclass::{self, Answering};
-use crate::interop::{class, weak};
+use crate::interop::{build, class, weak};
 
 /// All that are built, weakly, by the order in which they were; what Python closes at exit, and resets.
 static BUILT: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
@@ -357,7 +357,7 @@ impl Single {
             .state
             .with(py, |state| (state.instance.take(), state.flight.take()));
         drop(flight);
-        PyTuple::new(py, instance)
+        build::tuple(py, instance)
     }
 
     /// Has something stand in for the instance, or nothing; gives what did before, in a tuple.
@@ -371,7 +371,7 @@ impl Single {
         let old = self
             .state
             .with(py, |state| std::mem::replace(&mut state.fake, fake));
-        PyTuple::new(py, old)
+        build::tuple(py, old)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

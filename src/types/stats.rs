@@ -3,6 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::interop::build::Count;
+
 /// Why an entry left.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -77,20 +79,20 @@ impl Counters {
         maxsize: Option<u64>,
     ) -> PyResult<Bound<'_, PyAny>> {
         let removals = REMOVALS.import(py, MODULE, "Removals")?.call1((
-            self.size,
-            self.replaced,
-            self.explicit,
-            self.expired,
-            self.cleared,
+            Count(self.size),
+            Count(self.replaced),
+            Count(self.explicit),
+            Count(self.expired),
+            Count(self.cleared),
             0,
         ))?;
         STATS.import(py, MODULE, "CacheStats")?.call1((
-            self.hits,
-            self.misses,
-            self.insertions,
+            Count(self.hits),
+            Count(self.misses),
+            Count(self.insertions),
             removals,
-            currsize,
-            maxsize,
+            Count(currsize),
+            maxsize.map(Count),
         ))
     }
 }

@@ -14,6 +14,7 @@ use super::aging::{self, Aging, Lifetime};
 use super::arguments::{self, Argument};
 use super::lru_cache::LruCache;
 use super::weigher::Weigher;
+use crate::interop::build::Seconds;
 use crate::interop::equality::hash_of;
 
 /// A mapping of at most `maxsize` entries, each of which is gone once its time is over.
@@ -149,8 +150,9 @@ impl TtlCache {
     /// >>> time = 4
     /// >>> cache.expires_in("a")
     /// 6.0
-    fn expires_in(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<f64> {
-        LruCache::remaining(slf.as_super(), key)?.ok_or_else(|| LruCache::missing(key))
+    fn expires_in(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<Seconds> {
+        let remaining = LruCache::remaining(slf.as_super(), key)?;
+        remaining.map(Seconds).ok_or_else(|| LruCache::missing(key))
     }
 
     /// Starts the age of `key` again, and says whether it is there. It becomes the most recent. O(1) amortised.
@@ -179,8 +181,9 @@ impl TtlCache {
 
     /// What entries live for: seconds, or the function that was given; `None` once the cache is closed.
     #[getter]
-    fn ttl<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyAny>> {
-        LruCache::aging(slf.as_super()).map(|aging| aging.ttl(slf.py()))
+    fn ttl<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let aging = LruCache::aging(slf.as_super());
+        aging.map(|aging| aging.ttl(slf.py())).transpose()
     }
 
     /// The function that was given to tell the time, or `None`.

@@ -7,6 +7,7 @@ use pyo3::{IntoPyObjectExt, PyTraverseError, PyVisit, intern};
 
 use super::iterator::{CacheIterator, Part};
 use super::lru_cache::LruCache;
+use crate::interop::build::{self, Text};
 use crate::interop::equality;
 use crate::interop::guard::Guarded;
 use crate::interop::repr;
@@ -57,14 +58,16 @@ impl View {
 }
 
 /// `name([element, …])`.
-fn show(view: &Bound<'_, PyAny>) -> PyResult<String> {
+fn show(view: &Bound<'_, PyAny>) -> PyResult<Text> {
     let name = view.get_type().name()?.to_string();
     let Some(_guard) = repr::enter(view)? else {
-        return Ok(format!("{name}(...)"));
+        return Ok(Text(format!("{name}(...)")));
     };
-    let list =
-        pyo3::types::PyList::new(view.py(), view.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
-    Ok(format!("{name}({})", list.repr()?.to_string_lossy()))
+    let list = build::list(view.py())?;
+    for item in view.try_iter()? {
+        list.append(item?)?;
+    }
+    Ok(Text(format!("{name}({})", list.repr()?.to_string_lossy())))
 }
 
 /// `set(left) OPERATION right`, as `dict`'s views answer it.
@@ -171,7 +174,7 @@ impl KeysView {
         self.0.walk(py, true)
     }
 
-    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<Text> {
         show(slf)
     }
 
@@ -286,7 +289,7 @@ impl ValuesView {
         Ok(false)
     }
 
-    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<Text> {
         show(slf)
     }
 
@@ -332,7 +335,7 @@ impl ItemsView {
         self.0.walk(py, true)
     }
 
-    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<Text> {
         show(slf)
     }
 

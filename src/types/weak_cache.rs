@@ -20,6 +20,7 @@ use super::flights::{Flights, check_factory};
 use super::sweeper::{self, SLICE, Swept};
 use super::weak_table::{Reap, WeakReaper};
 use crate::core::{Cache, NEVER, Slot};
+use crate::interop::build::Count;
 use crate::interop::equality::{Verdict, compare, hash_of};
 use crate::interop::guard::Guarded;
 use crate::interop::reference::{Reference, place_of};
@@ -389,7 +390,7 @@ impl WeakCache {
         self.clear(py);
     }
 
-    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<Count> {
         let py = slf.py();
         let fixed = sizes::basic(&slf.get_type())?;
         let this = slf.get();
@@ -398,7 +399,9 @@ impl WeakCache {
             .0
             .with(py, |state| state.entries.allocated_bytes());
         let lock = this.shared.0.lock_bytes();
-        Ok(fixed + entries + lock + this.flights.allocated(py))
+        Ok(Count::from(
+            fixed + entries + lock + this.flights.allocated(py),
+        ))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

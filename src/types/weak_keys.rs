@@ -19,11 +19,12 @@ use super::weak_table::{
     Entry, Given, Part, State, WeakIterator, WeakTable, out_of_memory, unreferable,
 };
 use crate::core::Slot;
+use crate::interop::build::Count;
 use crate::interop::equality::{self, Verdict, hash_of};
-use crate::interop::hot;
 use crate::interop::lookup::Probe;
 use crate::interop::reference::{self, Reference, is_referable, refers_to};
 use crate::interop::sizes;
+use crate::interop::{build, hot};
 
 const CURE: &str =
     ", which this dictionary needs of its keys: dict and LRUCache hold any hashable key";
@@ -319,7 +320,7 @@ impl WeakKeys {
     }
 
     fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-        PyKeyError::new_err((key.clone().unbind(),))
+        build::missing(key)
     }
 }
 
@@ -496,9 +497,9 @@ impl WeakKeys {
         self.table.set_on_collect(py, callback)
     }
 
-    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<Count> {
         let fixed = sizes::basic(&slf.get_type())?;
-        Ok(fixed + slf.get().table.allocated(slf.py()))
+        Ok(Count::from(fixed + slf.get().table.allocated(slf.py())))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -12,6 +12,7 @@ use super::weak_table::{
     Entry, Given, Part, State, WeakIterator, WeakTable, out_of_memory, unreferable,
 };
 use crate::core::Slot;
+use crate::interop::build::Count;
 use crate::interop::equality::hash_of;
 use crate::interop::reference::{self, Reference, is_referable, refers_to};
 use crate::interop::sizes;
@@ -341,9 +342,9 @@ impl WeakMembers {
         self.0.set_on_collect(py, callback)
     }
 
-    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<Count> {
         let fixed = sizes::basic(&slf.get_type())?;
-        Ok(fixed + slf.get().0.allocated(slf.py()))
+        Ok(Count::from(fixed + slf.get().0.allocated(slf.py())))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -17,10 +17,11 @@ use super::arguments::Argument;
 use super::flights::check_factory;
 use super::weak_table::{Entry, Given, Part, State, WeakIterator, WeakTable, out_of_memory};
 use crate::core::{Placed, Slot};
+use crate::interop::build::Count;
 use crate::interop::equality::{Verdict, compare, hash_of};
-use crate::interop::hot;
 use crate::interop::reference::Reference;
 use crate::interop::sizes;
+use crate::interop::{build, hot};
 
 const CURE: &str = ": WeakCache holds any value, what can't be weakly referenced within its bound";
 
@@ -166,7 +167,7 @@ impl WeakValues {
     }
 
     fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-        PyKeyError::new_err((key.clone().unbind(),))
+        build::missing(key)
     }
 
     /// Makes the class of the reapers callable.
@@ -344,9 +345,9 @@ impl WeakValues {
         self.0.set_on_collect(py, callback)
     }
 
-    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<Count> {
         let fixed = sizes::basic(&slf.get_type())?;
-        Ok(fixed + slf.get().0.allocated(slf.py()))
+        Ok(Count::from(fixed + slf.get().0.allocated(slf.py())))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -57,6 +57,27 @@ def registry() -> Any:
     return made
 
 
+class Remembering:
+    near = leaksafe.weakattr[Thing]()
+
+    @leaksafe.lru_cache
+    def method(self, number: int) -> int:
+        return number
+
+    @leaksafe.cached_property
+    def value(self) -> int:
+        return 1
+
+
+def absent(cache: Any) -> None:
+    try:
+        cache["x"]
+    except KeyError as error:
+        assert error.args == ("x",)
+    else:
+        raise AssertionError("it was there")
+
+
 # What it is made for, and the operation, of which each allocation fails.
 OPERATIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "set": (caches, lambda cache: cache.__setitem__("c", 3)),
@@ -90,6 +111,28 @@ OPERATIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         lambda cache: cache.__setitem__("b", THING),
     ),
     "weak set": (lambda: leaksafe.WeakSet([THING]), lambda members: members.add(THING)),
+    "items": (caches, lambda cache: list(cache.items())),
+    "repr": (caches, repr),
+    "repr of a view": (caches, lambda cache: repr(cache.items())),
+    "copy": (caches, lambda cache: cache.copy()),
+    "update": (caches, lambda cache: cache.update({"x": 1, "y": 2})),
+    "sizeof": (caches, lambda cache: cache.__sizeof__()),
+    "deep_sizeof": (caches, lambda cache: leaksafe.deep_sizeof([cache, [1], {2: 3}])),
+    "a key that isn't there": (caches, lambda cache: absent(cache)),
+    "expires_in": (timed, lambda cache: [cache.expires_in(key) for key in cache]),
+    "call by keyword": (
+        lambda: leaksafe.cached(maxsize=2)(sorted),
+        lambda call: call((2, 1), reverse=True),
+    ),
+    "call of a method": (Remembering, lambda one: one.method(3)),
+    "cached_property": (Remembering, lambda one: one.value),
+    "weakattr": (Remembering, lambda one: setattr(one, "near", THING)),
+    "cache_info": (lambda: function(leaksafe.lru_cache(2)), lambda call: call.cache_info()),
+    "cache_parameters": (
+        lambda: function(leaksafe.lru_cache(2)),
+        lambda call: call.cache_parameters(),
+    ),
+    "census": (caches, lambda cache: leaksafe.census()),
     "registry": (registry, lambda one: one.get_or_create("b", Thing)),
 }
 

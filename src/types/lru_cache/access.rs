@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -12,7 +12,7 @@ use super::state::{Change, Entries, Pair, Refusal, State};
 use crate::core::Slot;
 use crate::interop::equality::{Verdict, compare, hash_of, is_atomic};
 use crate::interop::lookup::{locate, locate_read};
-use crate::interop::{clock, hot, logging};
+use crate::interop::{build, clock, hot, logging};
 use crate::types::aging::{Lifetime, Timing};
 use crate::types::stats::Cause;
 
@@ -354,6 +354,6 @@ impl LruCache {
 
     pub fn missing(key: &Bound<'_, PyAny>) -> PyErr {
         // In a tuple: the arguments of an exception made from a tuple would be its items.
-        PyKeyError::new_err((key.clone().unbind(),))
+        build::missing(key)
     }
 }

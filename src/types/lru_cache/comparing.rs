@@ -1,11 +1,12 @@
 //! `==` and `repr`.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping, PyString};
+use pyo3::types::{PyMapping, PyString};
 use pyo3::{IntoPyObjectExt, intern};
 
 use super::LruCache;
-use crate::interop::repr;
+use crate::interop::build::Text;
+use crate::interop::{build, repr};
 
 impl LruCache {
     /// Whether a mapping has the same keys and values.
@@ -17,7 +18,7 @@ impl LruCache {
         if slf.is(other) {
             return true.into_bound_py_any(py);
         }
-        let theirs = PyDict::new(py);
+        let theirs = build::dict(py)?;
         if let Ok(other) = other.cast::<Self>() {
             for (key, value) in Self::snapshot(other)? {
                 theirs.set_item(key, value)?;
@@ -30,7 +31,7 @@ impl LruCache {
         } else {
             return Ok(py.NotImplemented().into_bound(py));
         }
-        let ours = PyDict::new(py);
+        let ours = build::dict(py)?;
         for (key, value) in Self::snapshot(slf)? {
             ours.set_item(key, value)?;
         }
@@ -38,12 +39,12 @@ impl LruCache {
     }
 
     /// The text of `repr`.
-    pub fn shown(slf: &Bound<'_, Self>) -> PyResult<String> {
+    pub fn shown(slf: &Bound<'_, Self>) -> PyResult<Text> {
         // A log line is no place for a million entries.
         const SHOWN: usize = 100;
         let name = slf.get_type().name()?.to_string();
         let Some(_guard) = repr::enter(slf)? else {
-            return Ok(format!("{name}(...)"));
+            return Ok(Text(format!("{name}(...)")));
         };
         let py = slf.py();
         Self::expire_due(slf)?;
@@ -70,10 +71,10 @@ impl LruCache {
             shown.push(format!("... {} more", len - pairs.len()));
         }
         let maxsize = maxsize.map_or("None".to_owned(), |maxsize| maxsize.to_string());
-        Ok(format!(
-            "{name}({{{}}}, maxsize={maxsize}, currsize={currsize})",
-            shown.join(", ")
-        ))
+        let shown = shown.join(", ");
+        Ok(Text(format!(
+            "{name}({{{shown}}}, maxsize={maxsize}, currsize={currsize})"
+        )))
     }
 }
 

@@ -236,7 +236,9 @@ impl LruCache {
         let py = slf.py();
         let (maxsize, (getsizeof, on_remove, aging)) = Self::setup(slf)?;
         let (items, ages) = Self::items_with_ages(slf, aging.as_ref())?;
-        let aging = aging.map(|aging| (aging.ttl(py), aging.timer, aging.sliding, aging.jitter));
+        let aging = aging
+            .map(|aging| Ok::<_, PyErr>((aging.ttl(py)?, aging.timer, aging.sliding, aging.jitter)))
+            .transpose()?;
         let rebuild = py.import("leaksafe._core")?.getattr("_rebuild")?;
         // In the state, not in the arguments: any of it may refer back to this cache.
         let state = (

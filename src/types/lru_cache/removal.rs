@@ -9,7 +9,7 @@ use pyo3::types::PyTuple;
 use super::LruCache;
 use super::state::{Change, Pair, Phase, Refusal, State};
 use crate::core::{Removed, StoreError};
-use crate::interop::{logging, trace};
+use crate::interop::{build, logging, trace};
 use crate::types::aging::Timing;
 use crate::types::arguments;
 use crate::types::stats::Cause;
@@ -33,7 +33,7 @@ impl LruCache {
                 slf.get_type().name()?
             )));
         };
-        let result = PyTuple::new(py, [key.clone_ref(py), value.clone_ref(py)])?;
+        let result = build::tuple(py, [key.clone_ref(py), value.clone_ref(py)])?;
         Self::dismiss(slf, [(key, value)], on_remove, Cause::Explicit);
         Ok(result)
     }

@@ -6,6 +6,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::LruFunction;
+use crate::interop::build;
 use crate::interop::call::{Call, OwnedCall};
 use crate::interop::lookup::Probe;
 use crate::interop::vectorcall::Awaiting;
@@ -28,7 +29,7 @@ pub struct LruCall {
 fn arguments(call: &Call<'_, '_>) -> PyResult<Arguments> {
     let (args, names) = call.parts();
     if names.is_none() {
-        return Ok((PyTuple::new(call.py(), args)?.unbind(), None));
+        return Ok((build::tuple(call.py(), args)?.unbind(), None));
     }
     let (args, kwargs) = call.to_owned().arguments()?;
     Ok((args.unbind(), Some(kwargs.unbind())))

@@ -1,12 +1,12 @@
 //! Functions whose results are kept by Python code: the rarer options of `cached`.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType, PyWeakrefReference};
+use pyo3::types::{PyType, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::LruFunction;
 use crate::interop::call::{Call, OwnedCall};
-use crate::interop::class;
+use crate::interop::{build, class};
 
 /// What keeps the results of a function in its place, and how it is told which call is meant.
 pub struct Engine {
@@ -56,7 +56,7 @@ impl Engine {
             let typed = function.get().typed;
             let key = rest.borrowed(typed).key(None)?;
             if typed {
-                (key, PyTuple::new(py, rest.types())?)
+                (key, build::tuple(py, rest.types())?)
                     .into_pyobject(py)?
                     .into_any()
             } else {

@@ -10,7 +10,7 @@ use super::LruFunction;
 use super::owners::Reaper;
 use crate::interop::call::{Call, OwnedCall, WeaklyHeld};
 use crate::interop::lookup::Probe;
-use crate::interop::{class, weak};
+use crate::interop::{build, class, weak};
 
 impl LruFunction {
     /// Whether `class` has this function as a method under its own name.
@@ -225,7 +225,7 @@ impl LruFunction {
         }
         let with_class = |class| {
             let all = std::iter::once(class).chain(args.iter());
-            let all = PyTuple::new(slf.py(), all.collect::<Vec<_>>())?;
+            let all = build::tuple(slf.py(), all.collect::<Vec<_>>())?;
             OwnedCall::new(&all, kwargs)
         };
         receivers.into_iter().map(with_class).collect()

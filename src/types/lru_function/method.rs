@@ -6,6 +6,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::LruFunction;
+use crate::interop::build::{self, Text};
 use crate::interop::release::{Nesting, Original};
 use crate::interop::vectorcall::{self, BoundFunction};
 
@@ -40,7 +41,7 @@ impl LruMethod {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = args.py();
         let all = std::iter::once(self.instance.bind(py).clone()).chain(args.iter());
-        let all = PyTuple::new(py, all.collect::<Vec<_>>())?;
+        let all = build::tuple(py, all.collect::<Vec<_>>())?;
         self.function.bind(py).getattr(name)?.call(all, kwargs)
     }
 }
@@ -121,7 +122,7 @@ impl LruMethod {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = args.py();
         let first = [value.clone(), self.instance.bind(py).clone()];
-        let all = PyTuple::new(py, first.into_iter().chain(args.iter()).collect::<Vec<_>>())?;
+        let all = build::tuple(py, first.into_iter().chain(args.iter()).collect::<Vec<_>>())?;
         self.function
             .bind(py)
             .getattr("cache_put")?
@@ -197,16 +198,14 @@ impl LruMethod {
         (self.instance.as_ptr() as usize >> 4) ^ (self.function.as_ptr() as usize).rotate_left(7)
     }
 
-    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<Text> {
         let name = self
             .function
             .bind(py)
             .getattr(intern!(py, "__qualname__"))?;
         let instance = self.instance.bind(py).repr()?;
-        Ok(format!(
-            "<bound method {name} of {}>",
-            instance.to_string_lossy()
-        ))
+        let instance = instance.to_string_lossy();
+        Ok(Text(format!("<bound method {name} of {instance}>")))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {

@@ -11,6 +11,7 @@ use pyo3::{PyTraverseError, PyTypeInfo, PyVisit};
 
 use super::Pair;
 use super::owners::table_bytes;
+use crate::interop::build::Count;
 use crate::interop::equality::is_atomic;
 use crate::interop::guard::Guarded;
 use crate::interop::release::{Nesting, Original, release};
@@ -62,14 +63,12 @@ impl Results {
         self.shelf.results.with(py, |results| results.len())
     }
 
-    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+    fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<Count> {
         let fixed = sizes::basic(&slf.get_type())?;
-        Ok(fixed
-            + slf
-                .get()
-                .shelf
-                .results
-                .with(slf.py(), |results| table_bytes(results)))
+        let results = &slf.get().shelf.results;
+        Ok(Count::from(
+            fixed + results.with(slf.py(), |results| table_bytes(results)),
+        ))
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::{PyKeyError, PyOverflowError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::WeakCache;
@@ -11,7 +11,7 @@ use crate::core::{NEVER, Removed, Slot, StoreError};
 use crate::interop::equality::hash_of;
 use crate::interop::lookup::locate;
 use crate::interop::reference::{Reference, is_referable};
-use crate::interop::{clock, release};
+use crate::interop::{build, clock, release};
 use crate::types::weak_table::out_of_memory;
 use crate::types::{sweeper, weigher};
 
@@ -225,6 +225,6 @@ impl WeakCache {
     }
 
     pub fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-        PyKeyError::new_err((key.clone().unbind(),))
+        build::missing(key)
     }
 }

@@ -1,0 +1,108 @@
+//! Python objects made so that a failed allocation is a `MemoryError`: `PyO3`'s own constructors panic there.
+
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyKeyError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+
+/// A string.
+pub struct Text(pub String);
+
+impl<'py> IntoPyObject<'py> for Text {
+    type Target = PyString;
+    type Output = Bound<'py, PyString>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        PyString::from_bytes(py, self.0.as_bytes())
+    }
+}
+
+/// A number of bytes, entries, or what else is counted.
+pub struct Count(pub u64);
+
+impl<'py> IntoPyObject<'py> for Count {
+    type Target = PyInt;
+    type Output = Bound<'py, PyInt>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        // SAFETY: the thread is attached; the function returns a new reference, or null with an exception set.
+        let made =
+            unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromUnsignedLongLong(self.0)) };
+        Ok(made?.cast_into()?)
+    }
+}
+
+impl From<usize> for Count {
+    fn from(count: usize) -> Self {
+        Self(count as u64)
+    }
+}
+
+/// A number of seconds.
+pub struct Seconds(pub f64);
+
+impl<'py> IntoPyObject<'py> for Seconds {
+    type Target = PyFloat;
+    type Output = Bound<'py, PyFloat>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        // SAFETY: as for `Count`.
+        let made = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyFloat_FromDouble(self.0)) };
+        Ok(made?.cast_into()?)
+    }
+}
+
+/// An empty dictionary.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn dict(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    // SAFETY: as for `Count`.
+    let made = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyDict_New()) };
+    Ok(made?.cast_into()?)
+}
+
+/// An empty list.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn list(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+    // SAFETY: as for `Count`.
+    let made = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(0)) };
+    Ok(made?.cast_into()?)
+}
+
+/// A tuple of some objects.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn tuple<'py, T, I>(py: Python<'py>, items: I) -> PyResult<Bound<'py, PyTuple>>
+where
+    I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    T: IntoPyObject<'py, Error: Into<PyErr>>,
+{
+    let items = items.into_iter();
+    let count = ffi::Py_ssize_t::try_from(items.len())?;
+    // SAFETY: as for `Count`.
+    let made = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyTuple_New(count)) };
+    let made = made?.cast_into::<PyTuple>()?;
+    for (index, item) in (0..count).zip(items) {
+        let item = item.into_bound_py_any(py)?;
+        // SAFETY: nobody else uses the tuple, which has at least as many places as there are rounds; each is null until it
+        // takes its item, once, which it then owns. The collector and `tp_dealloc` pass over places that are null.
+        unsafe { ffi::PyTuple_SET_ITEM(made.as_ptr(), index, item.into_ptr()) };
+    }
+    Ok(made)
+}
+
+/// The `KeyError` of a key that isn't there; the `MemoryError`, where there is none for it.
+pub fn missing(key: &Bound<'_, PyAny>) -> PyErr {
+    match key.py().get_type::<PyKeyError>().call1((key,)) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}
