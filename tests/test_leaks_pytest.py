@@ -174,6 +174,11 @@ class TestCase(unittest.TestCase):
 def test_hypothesis(number):
     Thing()
 
+STRATEGY = strategies.integers()
+
+def test_what_hypothesis_keeps():
+    vars(STRATEGY).setdefault("kept", []).append([1])
+
 def test_output(capfd, monkeypatch):
     monkeypatch.setattr("sys.stdin", Thing())
     print("text")
@@ -284,10 +289,11 @@ def test_with_xdist(tmp_path: Path) -> None:
         "TestClass::test_clean[2]",
         "TestCase::test_clean",
         "test_hypothesis",
+        "test_what_hypothesis_keeps",
         "test_output",
         "test_flaky",
     }, result
-    assert "leaks: 2 of 8 tests leak" in result.stdout, result
+    assert "leaks: 2 of 9 tests leak" in result.stdout, result
 
 
 @pytest.mark.parametrize("mode", ["strict", "auto"])

@@ -248,6 +248,7 @@ def _group(held: list[Any], chain: list[Any], roots: Roots, count: int, weight: 
         types=dict(types.most_common()),
         line=allocated_at(held[0]),
         advice=_advice.advise(held, chain, steps),
+        holder=_holder(chain),
     )
 
 
@@ -269,7 +270,14 @@ def _growth(container: Any, chain: list[Any], roots: Roots, more: int) -> Group:
         types={_plain.full_name(type(held)): more},
         line=allocated_at(held),
         advice=_advice.advise([held], chain, [_names.ITEM, *steps]),
+        holder=_holder(chain),
     )
+
+
+def _holder(chain: list[Any]) -> str | None:
+    """The class of the first holder that isn't a container, such as the `__dict__` of the next."""
+    others = (one for one in chain if not _plain.is_container(one))
+    return next((_plain.full_name(type(one)) for one in others), None)
 
 
 def _add(groups: dict[tuple[str, str], Group], group: Group) -> None:

@@ -21,26 +21,8 @@ _FIRST_ROUNDS = 3
 _FILLING = 150
 _UNTRACKED = "objects that the collector doesn't track"
 _PYTESTS = ("_pytest", "pluggy", "pytest", "xdist", "execnet", "hypothesis")
-# What pytest's own objects hold, by the nearest holder.
-_HOLDERS = (
-    "AssertionRewritingHook.",
-    "CaptureManager.",
-    "Config.",
-    "FixtureDef.",
-    "Function.",
-    "LogCaptureHandler.",
-    "Session.",
-    "SetupState.",
-    "Stash.",
-    "SubRequest.",
-    "TerminalReporter.",
-    "TopRequest.",
-    "TestReport.",
-    # where it catches records
-    "RootLogger.handlers",
-    # the width of what it prints
-    "functools.lru_cache of wcwidth()",
-)
+# What else it fills: where it catches records, and the width of what it prints.
+_FILLED = ("RootLogger.handlers", "functools.lru_cache of wcwidth()")
 
 
 class LeakPlugin:
@@ -203,9 +185,14 @@ def not_pytests(groups: list[Group], allow: Iterable[str] = ()) -> list[Group]:
         group
         for group in groups
         if not set(group.types) <= allowed
-        and not all(name.partition(".")[0] in _PYTESTS for name in group.types)
-        and not group.path.startswith(_HOLDERS)
+        and not all(_is_pytests(name) for name in group.types)
+        and not _is_pytests(group.holder or "")
+        and not group.path.startswith(_FILLED)
     ]
+
+
+def _is_pytests(name: str) -> bool:
+    return name.partition(".")[0] in _PYTESTS
 
 
 def _passed(reports: list[pytest.TestReport]) -> bool:

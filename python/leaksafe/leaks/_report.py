@@ -38,6 +38,8 @@ class Group:
     """What to do about it."""
     growth: float | None = None
     """How many more there are at each call, where calls were repeated."""
+    holder: str | None = None
+    """The class, with its module, of the nearest holder that is no builtin container."""
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count:,} {name}" for name, count in list(self.types.items())[:3])
