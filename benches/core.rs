@@ -1,8 +1,10 @@
 //! `core::Cache`, an index of slot numbers beside the slots, against the same links over an `IndexMap` and against the
-//! `lru` crate: nanoseconds an operation and bytes an entry.
+//! crates `lru`, `quick_cache` and `moka`: nanoseconds an operation and bytes an entry.
 //!
-//! Keys and values are as wide as Python's references and have their niche; all three hash alike. `cargo bench`
-//! measures; run in any other way (`cargo test --benches`), it only goes once through everything.
+//! Keys and values are as wide as Python's references and have their niche; all hash alike. `quick_cache` is its variant
+//! for one thread, and approximates recency (S3-FIFO); `moka` is for many threads, evicts by recency as it is told, and
+//! does so behind a queue of what was read and written. `cargo bench` measures; run in any other way
+//! (`cargo test --benches`), it only goes once through everything.
 #![allow(
     clippy::cast_precision_loss,
     reason = "counts and times here are far below 2^52"
@@ -18,6 +20,9 @@ use std::time::{Duration, Instant};
 use indexmap::IndexMap;
 use leaksafe::core::{Cache, Removed, spread};
 use lru::LruCache;
+use moka::policy::EvictionPolicy;
+use quick_cache::UnitWeighter;
+use quick_cache::unsync::DefaultLifecycle;
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
@@ -224,6 +229,56 @@ impl Contender for LruCache<Word, Word, BuildSpread> {
     }
 }
 
+type Quick =
+    quick_cache::unsync::Cache<Word, Word, UnitWeighter, BuildSpread, DefaultLifecycle<Word, Word>>;
+
+impl Contender for Quick {
+    const NAME: &'static str = "quick_cache";
+
+    fn with_bound(bound: usize) -> Self {
+        Self::with(
+            bound,
+            bound as u64,
+            UnitWeighter,
+            BuildSpread::default(),
+            DefaultLifecycle::default(),
+        )
+    }
+
+    #[inline]
+    fn get(&mut self, key: Word) -> Option<Word> {
+        Self::get(self, &key).copied()
+    }
+
+    #[inline]
+    fn insert(&mut self, key: Word, value: Word) {
+        Self::insert(self, key, value);
+    }
+}
+
+type Moka = moka::sync::Cache<Word, Word, BuildSpread>;
+
+impl Contender for Moka {
+    const NAME: &'static str = "moka";
+
+    fn with_bound(bound: usize) -> Self {
+        moka::sync::Cache::builder()
+            .max_capacity(bound as u64)
+            .eviction_policy(EvictionPolicy::lru())
+            .build_with_hasher(BuildSpread::default())
+    }
+
+    #[inline]
+    fn get(&mut self, key: Word) -> Option<Word> {
+        Self::get(self, &key)
+    }
+
+    #[inline]
+    fn insert(&mut self, key: Word, value: Word) {
+        Self::insert(self, key, value);
+    }
+}
+
 /// Distinct words without a pattern: the finalizer of `SplitMix64`, which permutes the 64-bit numbers.
 fn words(first: usize, count: usize) -> Vec<Word> {
     let mixed = |n: usize| {
@@ -291,10 +346,30 @@ struct Effort {
     entries: usize,
 }
 
-const NAMES: [&str; 3] = [
-    <Cache<Word, Word> as Contender>::NAME,
+type Ours = Cache<Word, Word>;
+type Lru = LruCache<Word, Word, BuildSpread>;
+
+const CONTENDERS: usize = 5;
+const NAMES: [&str; CONTENDERS] = [
+    <Ours as Contender>::NAME,
     Indexed::NAME,
-    <LruCache<Word, Word, BuildSpread> as Contender>::NAME,
+    <Lru as Contender>::NAME,
+    <Quick as Contender>::NAME,
+    <Moka as Contender>::NAME,
+];
+const LOOKING_UP: [Make; CONTENDERS] = [
+    looking_up::<Ours>,
+    looking_up::<Indexed>,
+    looking_up::<Lru>,
+    looking_up::<Quick>,
+    looking_up::<Moka>,
+];
+const EVICTING: [Make; CONTENDERS] = [
+    evicting::<Ours>,
+    evicting::<Indexed>,
+    evicting::<Lru>,
+    evicting::<Quick>,
+    evicting::<Moka>,
 ];
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -303,7 +378,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Times the loops in turns and prints a line: medians, and in brackets the median ratio to the first in each round.
-fn race(label: &str, operations: usize, mut loops: [Loop; 3], effort: &Effort) {
+fn race(label: &str, operations: usize, mut loops: [Loop; CONTENDERS], effort: &Effort) {
     let passes = loops.each_mut().map(|run| {
         let mut passes = 1;
         while run(passes) < effort.at_least {
@@ -311,11 +386,15 @@ fn race(label: &str, operations: usize, mut loops: [Loop; 3], effort: &Effort) {
         }
         passes
     });
-    let mut times: [Vec<f64>; 3] = Default::default();
+    let mut times: [Vec<f64>; CONTENDERS] = Default::default();
     for round in 0..effort.rounds {
-        for turn in 0..3 {
+        for turn in 0..CONTENDERS {
             // Every other round runs backwards, so that nobody always follows the same neighbour.
-            let who = if round % 2 == 0 { turn } else { 2 - turn };
+            let who = if round % 2 == 0 {
+                turn
+            } else {
+                CONTENDERS - 1 - turn
+            };
             loops[who](1); // brings its own data back into the processor's caches
             let taken = loops[who](passes[who]).as_secs_f64() * 1e9;
             times[who].push(taken / (passes[who] * operations) as f64);
@@ -328,11 +407,9 @@ fn race(label: &str, operations: usize, mut loops: [Loop; 3], effort: &Effort) {
     print_line(label, &cells);
 }
 
-fn print_line(label: &str, cells: &[String; 3]) {
-    println!(
-        "{label:32} {:>20} {:>20} {:>20}",
-        cells[0], cells[1], cells[2]
-    );
+fn print_line(label: &str, cells: &[String; CONTENDERS]) {
+    let cells = cells.each_ref().map(|cell| format!(" {cell:>18}")).concat();
+    println!("{label:36}{cells}");
 }
 
 fn bytes_an_entry<C: Contender>(entries: usize) -> f64 {
@@ -344,7 +421,7 @@ fn bytes_an_entry<C: Contender>(entries: usize) -> f64 {
     bytes as f64 / entries as f64
 }
 
-fn all(of: [Make; 3], label: &str, stored: &[Word], used: &[Word], effort: &Effort) {
+fn all(of: [Make; CONTENDERS], label: &str, stored: &[Word], used: &[Word], effort: &Effort) {
     let loops = of.map(|make| make(stored, used));
     race(
         &format!("{label}, {} entries", stored.len()),
@@ -355,9 +432,6 @@ fn all(of: [Make; 3], label: &str, stored: &[Word], used: &[Word], effort: &Effo
 }
 
 fn main() {
-    type Ours = Cache<Word, Word>;
-    type Lru = LruCache<Word, Word, BuildSpread>;
-
     let effort = if std::env::args().any(|argument| argument == "--bench") {
         Effort {
             rounds: 21,
@@ -379,17 +453,15 @@ fn main() {
         effort.rounds
     );
     print_line("", &NAMES.map(String::from));
-    let look_up: [Make; 3] = [looking_up::<Ours>, looking_up::<Indexed>, looking_up::<Lru>];
-    let evict: [Make; 3] = [evicting::<Ours>, evicting::<Indexed>, evicting::<Lru>];
     for &size in effort.sizes {
         let stored = words(0, size);
         let mut shuffled = stored.clone();
         shuffled.sort_unstable(); // an order that has nothing to do with that of insertion
-        all(look_up, "hit, as inserted", &stored, &stored, &effort);
-        all(look_up, "hit, other order", &stored, &shuffled, &effort);
-        all(look_up, "miss", &stored, &words(size, size), &effort);
+        all(LOOKING_UP, "hit, as inserted", &stored, &stored, &effort);
+        all(LOOKING_UP, "hit, other order", &stored, &shuffled, &effort);
+        all(LOOKING_UP, "miss", &stored, &words(size, size), &effort);
         all(
-            evict,
+            EVICTING,
             "insert with eviction",
             &stored,
             &words(size, 4 * size),
@@ -402,6 +474,8 @@ fn main() {
         bytes_an_entry::<Ours>(effort.entries),
         bytes_an_entry::<Indexed>(effort.entries),
         bytes_an_entry::<Lru>(effort.entries),
+        bytes_an_entry::<Quick>(effort.entries),
+        bytes_an_entry::<Moka>(effort.entries),
     ];
     let cells = bytes.map(|own| format!("{own:6.1} ({:4.2})", own / bytes[0]));
     print_line(&format!("{} entries", effort.entries), &cells);
