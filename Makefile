@@ -10,7 +10,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo docs test test-cachetools check bench bench-threads safety fuzz soak soak-models miri deny asan wheels instructions clean ready-to-test
+.PHONY: help demo docs test test-cachetools check bench bench-threads bench-compare safety fuzz soak soak-models miri deny asan wheels instructions clean ready-to-test
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -40,6 +40,9 @@ bench: $(VENV)/.built $(VENV)/.group-bench ## speed and memory beside the peers,
 
 bench-threads: $(VENV)/.built
 	@$(PY) -m benches --only hit --only get --only call-1 --only threads
+
+bench-compare: $(VENV)/.built ## the hottest paths against another revision (REV=main~1)
+	@$(PY) tools/compare.py $(or $(REV),$(error Which revision? make bench-compare REV=main~1)) $(ARGS)
 
 wheels: $(VENV)/.group-wheels ## the source distribution and a wheel for each Python here, built and tried (into dist/)
 	@tools/check-rust

@@ -42,24 +42,32 @@ c = C(zip(keys, v))""",
 }
 
 
-def count(setup: str, operation: str, passes: int) -> int:
-    """Return the instructions of a process that does something `passes` times with each key."""
-    source = (
+def source(setup: str, operation: str) -> str:
+    """Return a program in which `work(passes)` does something with each of a thousand keys."""
+    return (
         "import gc; gc.disable()\n"
         "keys = [str(i) for i in range(1000)]; pairs = dict.fromkeys(keys)\n"
         f"{setup}\n"
         f"def work(passes):\n for _ in range(passes):\n  for k in keys: {operation}\n"
-        f"work(2); work({passes})"
+        "work(2)\n"
     )
+
+
+def _executed(program: str, place: Path) -> int:
     valgrind = [
         "valgrind",
         "--tool=cachegrind",
         "--cache-sim=no",
         "--cachegrind-out-file=/dev/null",
     ]
+    apart = {
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(place),
+    }
     done = subprocess.run(
-        [*valgrind, sys.executable, "-c", source],
-        env=os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+        [*valgrind, sys.executable, "-c", program],
+        env=os.environ | apart,
         capture_output=True,
         text=True,
         check=False,
@@ -70,13 +78,11 @@ def count(setup: str, operation: str, passes: int) -> int:
     return int(found[1].replace(",", ""))
 
 
-def measured() -> dict[str, float]:
-    """Return the instructions of one operation of each path, its loop included."""
-    passes = TIMES // 1000
-    return {
-        name: round((count(*path, 2 * passes) - count(*path, passes)) / TIMES, 1)
-        for name, path in PATHS.items()
-    }
+def count(setup: str, operation: str, place: Path = ROOT / "python") -> float:
+    """Return the instructions of one operation, its loop included, of the library at a place."""
+    program, passes = source(setup, operation), TIMES // 1000
+    once, twice = (_executed(f"{program}work({n * passes})", place) for n in (1, 2))
+    return round((twice - once) / TIMES, 1)
 
 
 def builders() -> str:
@@ -100,7 +106,7 @@ def main() -> int:
     if not options.write and key not in known:
         print(f"skipped: no counts are noted for {key}")
         return 0
-    now = measured()
+    now = {name: count(*path) for name, path in PATHS.items()}
     before = known.get(key, {})
     longer = [name for name in now if now[name] > MOST * before.get(name, now[name])]
     for name, number in now.items():
