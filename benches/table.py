@@ -116,6 +116,28 @@ def targets(sections: Sequence[Section]) -> list[list[str]]:
     return lines
 
 
+def losses(sections: Sequence[Section]) -> list[list[str]]:
+    """Each row whose target is missed, or in which an installable peer is better; heads first."""
+    lines = [["what", "with", "1.00 is", "leaksafe", "target", "better"]]
+    for section in sections:
+        for row in section.rows:
+            if row.ours is None:
+                continue
+            mid = row.ours.mid
+            more = row.target is not None and row.target.at_least
+            better = [
+                f"{name} {peer.mid:.2f}"
+                for name, peer in row.peers.items()
+                if name in INSTALLED and (peer.mid > mid if more else peer.mid < mid)
+            ]
+            if better or row.verdict == "missed":
+                target = f"{row.target}, {row.verdict}" if row.target else ""
+                lines.append(
+                    [section.title, row.workload, row.unit, f"{mid:.2f}", target, ", ".join(better)]
+                )
+    return lines
+
+
 def summary(sections: Sequence[Section]) -> str:
     lines = targets(sections)
     return "\n".join(_aligned(lines)) if len(lines) > 1 else "no targets in what was measured"
