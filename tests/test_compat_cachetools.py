@@ -1,7 +1,4 @@
-"""leaksafe.compat.cachetools beside cachetools itself, and what it promises beyond that.
-
-Each row of docs/migrating-from-cachetools.md has a test here.
-"""
+"""leaksafe.compat.cachetools beside cachetools itself, and what it promises beyond that."""
 
 from __future__ import annotations
 

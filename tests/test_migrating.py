@@ -1,24 +1,27 @@
-"""Each row of the tables of differences in docs/migrating-from-*.md, seen in both libraries.
-
-cachetools' are in test_compat_cachetools.py.
-"""
+"""Each row of the tables of differences in docs/migrating-from-*.md, seen in both libraries."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import gc
+import itertools
+import math
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import cachetools
+import cachetools.func as cachetools_func
 import pytest
 
 import leaksafe
+from leaksafe.compat import cachetools as stand_in
+from leaksafe.compat.cachetools import func as stand_in_func
 
 pytestmark = pytest.mark.thread_unsafe(reason="collects, and counts warnings")
 
@@ -230,6 +233,166 @@ class TestWeakref:
             weakref.WeakValueDictionary[str, Any]()["key"] = 1
         with pytest.raises(TypeError, match="'int' object: WeakCache"):
             leaksafe.WeakValueDictionary[str, Any]()["key"] = 1
+
+
+class TestCachetools:
+    def test_sizes_that_are_no_numbers(self) -> None:
+        cache = cachetools.LRUCache[int, int](math.nan)
+        cache.update(dict.fromkeys(range(100), 1))
+        assert len(cache) == 100
+        with pytest.raises(ValueError, match="nan"):
+            stand_in.LRUCache(math.nan)
+
+    def test_keys_that_use_the_cache(self) -> None:
+        def holds(module: Any) -> bool:
+            depth = 0
+
+            class Key:
+                def __hash__(self) -> int:
+                    return 1
+
+                def __eq__(self, other: object) -> bool:
+                    nonlocal depth
+                    if depth < 2:
+                        depth += 1
+                        cache[f"filler {depth}"] = None
+                        depth -= 1
+                    return self is other
+
+            cache: Any = module.Cache(3)
+            for number in range(12):
+                cache[Key()] = number
+                if len(cache) > 3 or cache.currsize != len(cache):
+                    return False
+            return True
+
+        assert not holds(cachetools)
+        assert holds(stand_in)
+
+    def test_keys_whose_hash_changes(self) -> None:
+        class Key:
+            value = 1
+
+            def __hash__(self) -> int:
+                return self.value
+
+        def fill(module: Any) -> int:
+            cache = module.LRUCache(2)
+            key = Key()
+            cache[key] = 1
+            key.value = 2
+            for number in range(10):
+                cache[number] = number
+            return len(cache)
+
+        with pytest.raises(KeyError):
+            fill(cachetools)
+        assert fill(stand_in) == 2
+
+    def test_inserting_while_iterating(self) -> None:
+        def steps(module: Any) -> int:
+            cache = module.TTLCache(10_000, 100)
+            cache[0] = 0
+            count = 0
+            for key in itertools.islice(cache, 1_000):
+                cache[key + 1] = 0
+                count += 1
+            return count
+
+        assert steps(cachetools) == 1_000
+        assert steps(stand_in) == 1
+
+    def test_a_function_that_asks_for_its_own_key(self) -> None:
+        class Impatient(threading.Condition):
+            def wait(self, timeout: float | None = None) -> bool:
+                raise TimeoutError
+
+        def ask(module: Any) -> int:
+            def compute(levels: int) -> int:
+                return int(deep(levels - 1)) if levels else 7
+
+            remember = module.cached(
+                module.LRUCache(10), key=lambda levels: 1, condition=Impatient()
+            )
+            deep = remember(compute)
+            return int(deep(3))
+
+        with pytest.raises(TimeoutError):
+            ask(cachetools)
+        assert ask(stand_in) == 7
+
+    def test_one_decorator_for_two_functions(self) -> None:
+        def answers(module: Any) -> list[str]:
+            decorate = module.lru_cache(10)
+            name, other = decorate(lambda number: "one"), decorate(lambda number: "other")
+            return [name(1), other(1)]
+
+        assert answers(cachetools_func) == ["one", "one"]
+        assert answers(stand_in_func) == ["one", "other"]
+
+    def test_what_has_expired(self) -> None:
+        def fill(module: Any) -> tuple[Any, weakref.ref[Thing]]:
+            cache = module.TTLCache(10, 0.02)
+            thing = cache["key"] = Thing()
+            return cache, weakref.ref(thing)
+
+        (theirs, kept), (ours, gone) = fill(cachetools), fill(stand_in)
+        end = time.monotonic() + 30
+        while gone() is not None and time.monotonic() < end:
+            time.sleep(0.1)
+        assert gone() is None and not ours
+        assert kept() is not None
+        theirs["another"] = 1
+        assert kept() is None
+
+    @pytest.mark.parametrize("kind", ["LRUCache", "FIFOCache"])
+    def test_the_order_of_iteration(self, kind: str) -> None:
+        def order(module: Any) -> tuple[list[str], str]:
+            cache = getattr(module, kind)(3)
+            cache.update(a=1, b=2, c=3)
+            cache["a"] = 1
+            return list(cache), cache.popitem()[0]
+
+        assert order(cachetools) == (["a", "b", "c"], "b")
+        assert order(stand_in) == (["b", "c", "a"], "b")
+
+    def test_what_choice_is_given(self) -> None:
+        def given(module: Any) -> Any:
+            seen: list[Any] = []
+
+            def choice(keys: Any) -> Any:
+                seen.append(keys)
+                return keys[0]
+
+            cache = module.RRCache(1, choice=choice)
+            cache["a"] = cache["b"] = 1
+            return seen[0]
+
+        assert isinstance(given(cachetools), list)
+        assert not isinstance(given(stand_in), list)
+        assert isinstance(given(stand_in), Sequence)
+
+    def test_what_a_method_leaves_in_its_instance(self) -> None:
+        def left(module: Any) -> tuple[bool, bool]:
+            class Report:
+                def __init__(self) -> None:
+                    self.cache = module.LRUCache(10)
+
+                double = module.cachedmethod(lambda self: self.cache)(lambda self, n: 2 * n)
+
+            gc.disable()
+            try:
+                report = Report()
+                report.double(2)
+                has_wrapper = "double" in vars(report)
+                gone = weakref.ref(report)
+                del report
+                return has_wrapper, gone() is not None
+            finally:
+                gc.enable()
+
+        assert left(cachetools) == (True, True)
+        assert left(stand_in) == (False, False)
 
 
 class TestCachebox:
