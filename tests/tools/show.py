@@ -39,7 +39,7 @@ def show_objgraph() -> None:
 
 
 def show_pympler() -> None:
-    from pympler import asizeof, muppy
+    from pympler import asizeof
 
     things = [Thing(number) for number in range(1_000)]
     for name, make in {**STRONG, **WEAK}.items():
@@ -48,21 +48,34 @@ def show_pympler() -> None:
         own = weigh(things, held) - weigh(things)
         print(f"{name:22} {own / 1_000:6.1f} bytes an entry")
         del held
-    cache = mapping(LRUCache(None), [Thing(number) for number in range(1_000)])
-    seen = sum(type(one) is Thing for one in muppy.get_objects()) - len(things)
-    print(f"muppy sees {seen} of {len(cache)} entries")
+
+
+def show_muppy() -> None:
+    from pympler import muppy
+
+    for name, make in STRONG.items():
+        things = [Thing(number) for number in range(1_000)]
+        held = make(things)
+        things.clear()  # which the structure alone holds now
+        print(f"{name:22} {sum(type(one) is Thing for one in muppy.get_objects()):6}")
+        del held
 
 
 def show_heapy() -> None:
     from guppy import hpy
 
     heapy = hpy()
+    for name, make in STRONG.items():
+        heapy.setrelheap()
+        things = [Thing(number) for number in range(1_000)]
+        held = make(things)
+        things.clear()  # which the structure alone holds now
+        found = heapy.heap() & Thing
+        print(f"{name:22} {found.count} held by {found.byrcs.kind}")
+        del held, found
     heapy.setrelheap()
     cache = mapping(LRUCache(None), [Thing(number) for number in range(1_000)])
-    heap = heapy.heap()
-    print("Thing, counted:", (heap & Thing).count)
-    print("held by:", (heap & Thing).byrcs.kind)
-    print("LRUCache, bytes:", (heap & LRUCache).size, "of", sys.getsizeof(cache))
+    print("LRUCache, bytes:", (heapy.heap() & LRUCache).size, "of", sys.getsizeof(cache))
 
 
 def show_memory_profiler() -> None:

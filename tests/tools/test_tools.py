@@ -15,7 +15,7 @@ from isolated import FREE_THREADED, resident, run
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent.parent / "docs" / "tools.md"
-NAMES = ["gc", "objgraph", "pympler", "heapy", "memory_profiler", "tracemalloc"]
+NAMES = ["gc", "objgraph", "pympler", "muppy", "heapy", "memory_profiler", "tracemalloc"]
 STRUCTURES = [
     "LRUCache",
     "TTLCache",
@@ -60,6 +60,9 @@ def test_the_page_shows_what_the_tool_says(tool: str) -> None:
     assert found, f"{PAGE.name} has no output of {tool}"
     output = shown(tool)
     assert masked(found[1]) == masked(output)
+    if tool in ("muppy", "heapy"):
+        seen = re.findall(r"^.{22} *(\d+)", output, re.MULTILINE)
+        assert seen == ["1000"] * 10, output
     if tool == "memory_profiler":
         *_, last = output.splitlines()
         assert float(last.split()[3]) < 1, output
