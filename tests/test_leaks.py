@@ -215,6 +215,23 @@ def test_a_running_task() -> None:
     assert "variable thing of coroutine test_a_running_task.<locals>.work()" in asyncio.run(main())
 
 
+@isolated()
+def test_a_free_list_that_an_extension_shows_is_left_alone() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        loop.call_soon(future.set_result, None)
+        await future
+
+    for _ in range(3):
+        # An iterator of `_asyncio` goes into its free list, which 3.12 shows to the collector.
+        asyncio.run(main())
+        thing = Thing()
+        assert "local thing" in leaks.why_alive(thing)
+        with leaks.check():
+            pass
+
+
 def test_references_that_only_c_has_are_counted() -> None:
     thing = Thing()
     for _ in range(3):
