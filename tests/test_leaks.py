@@ -62,7 +62,7 @@ class Hostile:
 SERVICE = Service()
 HOLDER: Any = None
 HOSTILE: list[Any] = []
-GROWING: list[int] = []
+GROWING: list[Any] = []
 
 
 def chains(thing: object) -> list[str]:
@@ -241,6 +241,23 @@ def test_references_that_only_c_has_are_counted() -> None:
     finally:
         for _ in range(3):
             ctypes.pythonapi.Py_DecRef(ctypes.py_object(thing))
+
+
+def test_the_dict_of_an_instance_is_held_by_the_instance() -> None:
+    def keep() -> None:
+        thing = Thing()
+        thing.names = ["a"]  # type: ignore[attr-defined]
+        vars(thing)
+        GROWING.append(thing)
+
+    try:
+        with leaks.check() as found:
+            keep()
+        groups = found.report().groups
+        assert groups and all("global GROWING" in group.path for group in groups), groups
+        assert "C holder" not in leaks.why_alive(vars(GROWING[0]))
+    finally:
+        GROWING.clear()
 
 
 def test_what_a_thing_holds_itself_does_not_keep_it_alive() -> None:

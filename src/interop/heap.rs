@@ -1,5 +1,8 @@
 //! All objects that the collector knows of, and which of them refers to which.
 
+#[cfg(Py_3_13)]
+use std::ffi::c_ulong;
+
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -138,6 +141,9 @@ impl<'py> Heap<'py> {
             let held = self.look_into(object)?;
             self.held.try_reserve(1).ok()?;
             self.held.push(held);
+            if let Some(dict) = self.shared_dict(object) {
+                self.note(dict)?;
+            }
             if let Some(graph) = &mut self.graph {
                 graph.end_node()?;
             }
@@ -164,6 +170,35 @@ impl<'py> Heap<'py> {
         } else {
             Some(0)
         }
+    }
+
+    /// The `__dict__` of an instance that shares its values with it: from 3.13 on, `tp_traverse` shows these and not it.
+    #[cfg(Py_3_13)]
+    fn shared_dict(&self, object: *mut ffi::PyObject) -> Option<*mut ffi::PyObject> {
+        // What CPython calls `Py_TPFLAGS_INLINE_VALUES` and `Py_TPFLAGS_MANAGED_DICT`, and the place of the latter, in
+        // words in front of the instance. None is public: so the answer is only what proves to be such a dictionary.
+        const FLAGS: c_ulong = 1 << 2 | 1 << 4;
+        const IN_FRONT: usize = if cfg!(Py_GIL_DISABLED) { 1 } else { 3 };
+        // SAFETY: the object is live, and so is its type; with these flags there are so many words in front of it. What
+        // has a node is an object that the heap owns.
+        unsafe {
+            let class = ffi::Py_TYPE(object);
+            if ffi::PyType_GetFlags(class) & FLAGS != FLAGS {
+                return None;
+            }
+            let dict = object.cast::<*mut ffi::PyObject>().sub(IN_FRONT).read();
+            self.node(dict)?;
+            let values = object.byte_offset((*class).tp_basicsize).cast();
+            (ffi::PyDict_CheckExact(dict) != 0
+                && (*dict.cast::<ffi::PyDictObject>()).ma_values == values)
+                .then_some(dict)
+        }
+    }
+
+    #[cfg(not(Py_3_13))]
+    #[allow(clippy::unused_self, reason = "as from 3.13 on")]
+    fn shared_dict(&self, _object: *mut ffi::PyObject) -> Option<*mut ffi::PyObject> {
+        None
     }
 
     /// Meets an object, and adds an edge to it from the one that is looked into; `None` for want of memory.
