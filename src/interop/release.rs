@@ -68,8 +68,34 @@ impl Drop for Dying {
 unsafe extern "C" fn dealloc<T: Nesting>(object: *mut ffi::PyObject) {
     // SAFETY: all classes of PyO3's take part in garbage collection; untracking twice is harmless.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
+    #[cfg(not(Py_3_13))]
+    // SAFETY: it is an instance of `T`, which nobody else has.
+    unsafe {
+        if !is_filled::<T>(object) {
+            let class = ffi::Py_TYPE(object);
+            if let Some(free) = (*class).tp_free {
+                free(object.cast());
+            }
+            ffi::Py_DECREF(class.cast());
+            return;
+        }
+    }
     if let Some(&dealloc) = T::original().get() {
         release(Dying { object, dealloc });
+    }
+}
+
+/// Whether an instance has its contents. Up to 3.12, one whose `__dict__` can't be allocated is deallocated before PyO3
+/// has put them in: it is zero then, as it was allocated, which no `T` is, for each has a reference or a table.
+///
+/// # Safety
+/// It is an instance of `T`.
+#[cfg(not(Py_3_13))]
+unsafe fn is_filled<T: Nesting>(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: after the head, an instance has at least the size of its contents; all of it was set to zero at first.
+    unsafe {
+        let contents = object.add(1).cast::<usize>();
+        (0..size_of::<T>() / size_of::<usize>()).any(|word| contents.add(word).read_volatile() != 0)
     }
 }
 

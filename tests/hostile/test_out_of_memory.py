@@ -69,6 +69,10 @@ class Remembering:
         return 1
 
 
+class Subclass(leaksafe.LRUCache[Any, Any]):
+    pass
+
+
 def absent(cache: Any) -> None:
     try:
         cache["x"]
@@ -125,6 +129,9 @@ OPERATIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         lambda call: call((2, 1), reverse=True),
     ),
     "call of a method": (Remembering, lambda one: one.method(3)),
+    "decorate": (lambda: len, leaksafe.lru_cache),
+    "make": (lambda: leaksafe.LRUCache, lambda kind: kind(2)),
+    "make one of a subclass": (lambda: Subclass, lambda kind: kind(2)),
     "cached_property": (Remembering, lambda one: one.value),
     "weakattr": (Remembering, lambda one: setattr(one, "near", THING)),
     "cache_info": (lambda: function(leaksafe.lru_cache(2)), lambda call: call.cache_info()),
