@@ -112,6 +112,22 @@ def elements(container: object) -> list[Any] | None:
     return None
 
 
+def one_element(container: object) -> list[Any]:
+    """One of what is in a builtin container, if there is any; nothing is copied."""
+    for kind in (dict, list, tuple, set, frozenset, deque):
+        if is_a(container, kind):
+            if kind is dict:
+                inside = iter(dict.values(cast("dict[Any, Any]", container)))
+            else:
+                inside = kind.__iter__(cast("Any", container))
+            try:
+                return [next(inside)]
+            except (StopIteration, RuntimeError):
+                # Empty, or another thread changes it.
+                return []
+    return []
+
+
 def show_key(key: object) -> str:
     """A key in brackets: text and numbers as they are, of all else the class."""
     if type(key) in _SIMPLE:

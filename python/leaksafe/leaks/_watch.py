@@ -256,11 +256,11 @@ def _named(snapshot: _core._HeapSnapshot, wanted: set[int]) -> tuple[GrowingCont
             # One that holds another is met with it.
             before, now = sizes[id(container)]
             steps = _names.steps([container, *chain], roots)
-            newest = (_plain.elements(container) or [])[-1:]
-            advice = _advice.advise(newest, [container, *chain], steps)
+            some = _plain.one_element(container)
+            advice = _advice.advise(some, [container, *chain], steps)
             kind = _plain.full_name(type(container))
             found.append(GrowingContainer(_names.join(steps), kind, before, now, advice))
-            del newest
+            del some
     found.sort(key=_container_growth, reverse=True)
     return tuple(found)
 
