@@ -30,6 +30,10 @@ def page(about: Mapping[str, str], sections: Sequence[Section], chart: str | Non
     """Return the page: the conditions, a line a target, then a table a section."""
     parts = [HEAD, *(f"- {key}: {value}\n" for key, value in about.items()), "\n## Targets\n\n"]
     if chart:
+        parts.append(
+            "In the chart, a figure is a multiple of its target:"
+            " what is left of the line meets it.\n\n"
+        )
         parts.append(f"![Each target, ours and the peers]({chart})\n\n")
     parts.append(_table(targets(sections)))
     parts.append(

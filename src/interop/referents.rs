@@ -197,7 +197,7 @@ impl<'py> Worklist<'py> {
 
     #[cfg(Py_GIL_DISABLED)]
     fn expand_stopped(&mut self) -> PyResult<()> {
-        use pyo3::types::{PyList, PyTuple};
+        use pyo3::types::PyList;
         let batch = super::build::tuple(self.py, std::mem::take(&mut self.unexpanded))?;
         let referents = self
             .py
