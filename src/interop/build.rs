@@ -99,10 +99,16 @@ where
     Ok(made)
 }
 
-/// The `KeyError` of a key that isn't there; the `MemoryError`, where there is none for it.
+/// The `KeyError` of a key that isn't there, with what is being handled as its context; the `MemoryError`, where there is
+/// none for it.
 pub fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-    match key.py().get_type::<PyKeyError>().call1((key,)) {
-        Ok(error) => PyErr::from_value(error),
+    let class = key.py().get_type::<PyKeyError>();
+    match class.call1((key,)) {
+        Ok(error) => {
+            // SAFETY: the thread is attached; both are live, the one an instance of the other.
+            unsafe { ffi::PyErr_SetObject(class.as_ptr(), error.as_ptr()) };
+            PyErr::fetch(key.py())
+        }
         Err(error) => error,
     }
 }

@@ -117,8 +117,9 @@ class Driven:
         self.call_any(self.it)
 
     def do_use_held(self) -> None:
-        if self.held:
-            self.call_any(self.world.rng.choice(self.held))
+        held = tuple(self.held)  # which another thread may change
+        if held:
+            self.call_any(self.world.rng.choice(held))
 
     def do_replace(self) -> None:
         """Let go of it, also where one of its own methods is at work."""
