@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -104,6 +104,25 @@ class BadHash:
         if self.failing:
             raise Boom("hash")
         return 7
+
+
+def filling(cache: Any) -> type:
+    """Make a class of keys whose `__eq__` puts more into the cache, two deep at the most."""
+    depth = 0
+
+    class Key:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal depth
+            if depth < 2:
+                depth += 1
+                cache[f"filler {depth}"] = None
+                depth -= 1
+            return self is other
+
+    return Key
 
 
 class BadEq:

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import Boom, outcomes
+from harness import Boom, filling, outcomes
 from isolated import full_collection, isolated, outcome
 from leaksafe import deep_sizeof
 from leaksafe.compat import cachetools as ours
@@ -212,26 +212,10 @@ def test_order_notes_do_not_pile_up() -> None:
 
 @pytest.mark.parametrize("kind", ["LRUCache", "FIFOCache", "Cache", "LFUCache", "RRCache"])
 def test_the_bound_holds_when_an_eq_fills_the_cache(kind: str) -> None:
-    depth = 0
-
-    class Key:
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def __hash__(self) -> int:
-            return 1
-
-        def __eq__(self, other: object) -> bool:
-            nonlocal depth
-            if depth < 2:
-                depth += 1
-                cache[f"filler {depth}"] = None
-                depth -= 1
-            return self is other
-
     cache: Any = getattr(ours, kind)(3)
+    key = filling(cache)
     for number in range(12):
-        cache[Key(number)] = number
+        cache[key()] = number
         assert len(cache) <= 3 and cache.currsize == len(cache)
 
 

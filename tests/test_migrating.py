@@ -20,6 +20,7 @@ import cachetools.func as cachetools_func
 import pytest
 
 import leaksafe
+from harness import filling
 from leaksafe.compat import cachetools as stand_in
 from leaksafe.compat.cachetools import func as stand_in_func
 
@@ -245,23 +246,10 @@ class TestCachetools:
 
     def test_keys_that_use_the_cache(self) -> None:
         def holds(module: Any) -> bool:
-            depth = 0
-
-            class Key:
-                def __hash__(self) -> int:
-                    return 1
-
-                def __eq__(self, other: object) -> bool:
-                    nonlocal depth
-                    if depth < 2:
-                        depth += 1
-                        cache[f"filler {depth}"] = None
-                        depth -= 1
-                    return self is other
-
             cache: Any = module.Cache(3)
+            key = filling(cache)
             for number in range(12):
-                cache[Key()] = number
+                cache[key()] = number
                 if len(cache) > 3 or cache.currsize != len(cache):
                     return False
             return True

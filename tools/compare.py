@@ -61,9 +61,9 @@ def built(revision: str) -> Path:
     place = WORK / commit
     if place.exists():
         return place
-    tree, wheels = WORK / "tree", WORK / "wheels"
-    shutil.rmtree(tree, ignore_errors=True)
-    shutil.rmtree(wheels, ignore_errors=True)
+    tree, wheels, unpacked = WORK / "tree", WORK / "wheels", WORK / "unpacked"
+    for left in (tree, wheels, unpacked):
+        shutil.rmtree(left, ignore_errors=True)
     tree.mkdir(parents=True)
     archive = subprocess.run(
         ["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE, check=True
@@ -78,8 +78,8 @@ def built(revision: str) -> Path:
         check=True,
     )
     with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
-        wheel.extractall(WORK / "unpacked")
-    (WORK / "unpacked").rename(place)
+        wheel.extractall(unpacked)
+    unpacked.rename(place)
     return place
 
 

@@ -141,7 +141,9 @@ impl<'py> Heap<'py> {
             let held = self.look_into(object)?;
             self.held.try_reserve(1).ok()?;
             self.held.push(held);
-            if let Some(dict) = self.shared_dict(object) {
+            if self.graph.is_some()
+                && let Some(dict) = self.shared_dict(object)
+            {
                 self.note(dict)?;
             }
             if let Some(graph) = &mut self.graph {

@@ -86,12 +86,13 @@ unsafe extern "C" fn dealloc<T: Nesting>(object: *mut ffi::PyObject) {
 }
 
 /// Whether an instance has its contents. Up to 3.12, one whose `__dict__` can't be allocated is deallocated before PyO3
-/// has put them in: it is zero then, as it was allocated, which no `T` is, for each has a reference or a table.
+/// has put them in: it is zero then, as it was allocated, which no `T` is, for each has a pointer that is never null.
 ///
 /// # Safety
 /// It is an instance of `T`.
 #[cfg(not(Py_3_13))]
 unsafe fn is_filled<T: Nesting>(object: *mut ffi::PyObject) -> bool {
+    const { assert!(size_of::<T>() >= size_of::<usize>()) };
     // SAFETY: after the head, an instance has at least the size of its contents; all of it was set to zero at first.
     unsafe {
         let contents = object.add(1).cast::<usize>();

@@ -93,7 +93,7 @@ pub fn living(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     let living = build::list(py)?;
     for (reference, place) in notes {
         if let Some(object) = weak::upgrade(reference.bind(py)) {
-            let place = place.map_or_else(|| py.None(), Py::into_any);
+            let place = place.unwrap_or_else(|| py.None());
             living.append(build::tuple(py, [object, place.into_bound(py)])?)?;
         }
     }

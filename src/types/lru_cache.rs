@@ -30,7 +30,7 @@ use super::sweeper;
 use super::views::{ItemsView, KeysView, ValuesView};
 use super::weigher::Weigher;
 use crate::core::{Cache, NEVER};
-use crate::interop::build::{Count, Text};
+use crate::interop::build::{self, Count, Text};
 use crate::interop::equality::hash_of;
 use crate::interop::guard::Guarded;
 use crate::interop::{release, sizes, trace};
@@ -167,7 +167,7 @@ impl LruCache {
             return Ok(value);
         }
         if Self::is_plain(slf) {
-            return Err(Self::missing(key));
+            return Err(build::missing(key));
         }
         Ok(slf
             .call_method1(intern!(slf.py(), "__missing__"), (key,))?
@@ -183,7 +183,7 @@ impl LruCache {
     }
 
     fn __delitem__(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        let (pair, on_remove) = Self::take(slf, key)?.ok_or_else(|| Self::missing(key))?;
+        let (pair, on_remove) = Self::take(slf, key)?.ok_or_else(|| build::missing(key))?;
         Self::dismiss(slf, [pair], on_remove, Cause::Explicit);
         Ok(())
     }
@@ -210,7 +210,7 @@ impl LruCache {
     /// 49
     #[allow(clippy::unused_self, reason = "a method, for Python")]
     fn __missing__(&self, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        Err(Self::missing(key))
+        Err(build::missing(key))
     }
 
     /// Returns the value of `key`, which becomes the most recent, or `default`. O(1).
@@ -270,7 +270,7 @@ impl LruCache {
                 Ok(result)
             }
             (None, Argument::Given(default)) => Ok(default),
-            (None, Argument::Absent) => Err(Self::missing(key)),
+            (None, Argument::Absent) => Err(build::missing(key)),
         }
     }
 

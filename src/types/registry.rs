@@ -223,10 +223,6 @@ impl Registry {
         release::release((contents, self.flights.take(py)));
     }
 
-    fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-        build::missing(key)
-    }
-
     fn expire_due(slf: &Bound<'_, Self>) {
         if slf.get().ages.load(Ordering::Relaxed) {
             while !Self::expire_slice(slf, clock::cheap()).1 {}
@@ -328,7 +324,7 @@ impl Registry {
         slf: &Bound<'py, Self>,
         key: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        Self::look(slf, key, hash_of(key)?)?.ok_or_else(|| Self::missing(key))
+        Self::look(slf, key, hash_of(key)?)?.ok_or_else(|| build::missing(key))
     }
 
     fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyIterator>> {
@@ -394,7 +390,7 @@ impl Registry {
         match (taken.and_then(|(_, instance)| instance.value(py)), default) {
             (Some(value), _) => Ok(value),
             (None, Argument::Given(default)) => Ok(default.into_bound(py)),
-            (None, Argument::Absent) => Err(Self::missing(key)),
+            (None, Argument::Absent) => Err(build::missing(key)),
         }
     }
 
@@ -434,7 +430,7 @@ impl Registry {
                 return Ok(pinned);
             }
             let Some(factory) = factory else {
-                return Err(Self::missing(key));
+                return Err(build::missing(key));
             };
             let number = Cell::new(None);
             let value = Self::create(slf, key, hash, factory, &number, true)?;

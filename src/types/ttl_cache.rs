@@ -14,7 +14,7 @@ use super::aging::{self, Aging, Lifetime};
 use super::arguments::{self, Argument};
 use super::lru_cache::LruCache;
 use super::weigher::Weigher;
-use crate::interop::build::Seconds;
+use crate::interop::build::{self, Seconds};
 use crate::interop::equality::hash_of;
 
 /// A mapping of at most `maxsize` entries, each of which is gone once its time is over.
@@ -152,7 +152,7 @@ impl TtlCache {
     /// 6.0
     fn expires_in(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>) -> PyResult<Seconds> {
         let remaining = LruCache::remaining(slf.as_super(), key)?;
-        remaining.map(Seconds).ok_or_else(|| LruCache::missing(key))
+        remaining.map(Seconds).ok_or_else(|| build::missing(key))
     }
 
     /// Starts the age of `key` again, and says whether it is there. It becomes the most recent. O(1) amortised.

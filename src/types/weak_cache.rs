@@ -20,7 +20,7 @@ use super::flights::{Flights, check_factory};
 use super::sweeper::{self, SLICE, Swept};
 use super::weak_table::{Reap, WeakReaper};
 use crate::core::{Cache, NEVER, Slot};
-use crate::interop::build::Count;
+use crate::interop::build::{self, Count};
 use crate::interop::equality::{Verdict, compare, hash_of};
 use crate::interop::guard::Guarded;
 use crate::interop::reference::{Reference, place_of};
@@ -237,7 +237,7 @@ impl WeakCache {
 
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.look(key, hash_of(key)?)?
-            .ok_or_else(|| Self::missing(key))
+            .ok_or_else(|| build::missing(key))
     }
 
     fn __setitem__<'py>(
@@ -249,7 +249,7 @@ impl WeakCache {
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.take(key)?.map(drop).ok_or_else(|| Self::missing(key))
+        self.take(key)?.map(drop).ok_or_else(|| build::missing(key))
     }
 
     /// Returns the value of `key`, which becomes the most recent, or `default`. O(1).
@@ -288,7 +288,7 @@ impl WeakCache {
         match (self.take(key)?, default) {
             (Some(value), _) => Ok(value),
             (None, Argument::Given(default)) => Ok(default.into_bound(key.py())),
-            (None, Argument::Absent) => Err(Self::missing(key)),
+            (None, Argument::Absent) => Err(build::missing(key)),
         }
     }
 

@@ -318,10 +318,6 @@ impl WeakKeys {
         })?;
         Ok(removed.map(|entry| entry.value.into_bound(key.py())))
     }
-
-    fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-        build::missing(key)
-    }
 }
 
 #[pymethods]
@@ -361,7 +357,7 @@ impl WeakKeys {
 
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.look(key, self.hash(key)?)?
-            .ok_or_else(|| Self::missing(key))
+            .ok_or_else(|| build::missing(key))
     }
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -369,7 +365,7 @@ impl WeakKeys {
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.take(key)?.map(drop).ok_or_else(|| Self::missing(key))
+        self.take(key)?.map(drop).ok_or_else(|| build::missing(key))
     }
 
     fn __iter__(slf: &Bound<'_, Self>) -> WeakIterator {
@@ -401,7 +397,7 @@ impl WeakKeys {
         match (self.take(key)?, default) {
             (Some(value), _) => Ok(value),
             (None, Argument::Given(default)) => Ok(default.into_bound(key.py())),
-            (None, Argument::Absent) => Err(Self::missing(key)),
+            (None, Argument::Absent) => Err(build::missing(key)),
         }
     }
 

@@ -166,10 +166,6 @@ impl WeakValues {
         Ok(removed.and_then(|entry| entry.value.upgrade(py)))
     }
 
-    fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-        build::missing(key)
-    }
-
     /// Makes the class of the reapers callable.
     ///
     /// # Errors
@@ -206,7 +202,7 @@ impl WeakValues {
     ) -> PyResult<Bound<'py, PyAny>> {
         match slf.get().look(key, hash_of(key)?)? {
             Some(value) => Ok(value),
-            None => Err(Self::missing(key)),
+            None => Err(build::missing(key)),
         }
     }
 
@@ -215,7 +211,7 @@ impl WeakValues {
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.take(key)?.map(drop).ok_or_else(|| Self::missing(key))
+        self.take(key)?.map(drop).ok_or_else(|| build::missing(key))
     }
 
     fn __iter__(slf: &Bound<'_, Self>) -> WeakIterator {
@@ -245,7 +241,7 @@ impl WeakValues {
         match (self.take(key)?, default) {
             (Some(value), _) => Ok(value),
             (None, Argument::Given(default)) => Ok(default.into_bound(key.py())),
-            (None, Argument::Absent) => Err(Self::missing(key)),
+            (None, Argument::Absent) => Err(build::missing(key)),
         }
     }
 

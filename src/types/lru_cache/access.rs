@@ -12,7 +12,7 @@ use super::state::{Change, Entries, Pair, Refusal, State};
 use crate::core::Slot;
 use crate::interop::equality::{Verdict, compare, hash_of, is_atomic};
 use crate::interop::lookup::{locate, locate_read};
-use crate::interop::{build, clock, hot, logging};
+use crate::interop::{clock, hot, logging};
 use crate::types::aging::{Lifetime, Timing};
 use crate::types::stats::Cause;
 
@@ -350,10 +350,5 @@ impl LruCache {
             let pair = state.take_slot(found?, Cause::Explicit)?;
             Some((pair, state.callback(py)))
         })
-    }
-
-    pub fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-        // In a tuple: the arguments of an exception made from a tuple would be its items.
-        build::missing(key)
     }
 }

@@ -11,7 +11,7 @@ use crate::core::{NEVER, Removed, Slot, StoreError};
 use crate::interop::equality::hash_of;
 use crate::interop::lookup::locate;
 use crate::interop::reference::{Reference, is_referable};
-use crate::interop::{build, clock, release};
+use crate::interop::{clock, release};
 use crate::types::weak_table::out_of_memory;
 use crate::types::{sweeper, weigher};
 
@@ -222,9 +222,5 @@ impl WeakCache {
             state.take()
         });
         release::release((entries, self.flights.take(py)));
-    }
-
-    pub fn missing(key: &Bound<'_, PyAny>) -> PyErr {
-        build::missing(key)
     }
 }
